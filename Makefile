@@ -1,0 +1,69 @@
+# Two commands on a fresh machine: `make dryrun` and `make test`. Both need Python 3.11, nothing else.
+# `make dryrun TASK=a1_walk STEPS=20000 RUN=runs/first ARGS="size=debug mode=lockstep"`
+
+PYTHON ?= python3.11
+TASK ?= a1_walk
+STEPS ?= 20000
+RUN ?= runs/$(TASK)
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := requirements/constraints.txt
+# Stamps: dependencies are installed once, and again when what they are made from changes.
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+
+.PHONY: help install dryrun test lint format bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make install   .venv with pinned versions"
+	@echo "make dryrun    an A1 twin learns (TASK= STEPS= RUN= ARGS=)"
+	@echo "make test      every test, the quick ones first"
+	@echo "make lint      ruff and mypy"
+	@echo "make format    ruff, changing files"
+	@echo "make bench     figures for this machine"
+	@echo "make clean     remove .venv and caches; runs/ stays"
+
+install: $(RUNTIME)
+
+dryrun: $(RUNTIME)
+	$(BIN)/daydreamer dryrun task=$(TASK) steps=$(STEPS) run=$(RUN) $(ARGS)
+
+test: $(DEV)
+	@echo "== quick tests"
+	$(BIN)/pytest -m "not slow and not hardware" $(ARGS)
+	@echo "== slow tests"
+	$(BIN)/pytest -m "slow and not hardware" $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(RUNTIME)
+	$(BIN)/daydreamer bench twin task=$(TASK) $(ARGS)
+	$(BIN)/daydreamer bench replay task=$(TASK) $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find daydreamer robots sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: $(PYTHON) is not here. Install Python 3.11, or name another: make PYTHON=python3.10" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): setup.py $(PINS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e ".[actor,learner,twin]"
+	touch $@
+
+$(DEV): $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e ".[dev]"
+	touch $@
