@@ -1,0 +1,1 @@
+"""Bodies: what can be read and commanded. Imports neither torch nor daydreamer."""

@@ -1,0 +1,1 @@
+"""Unitree A1: spec, walking task."""
