@@ -1,0 +1,1 @@
+"""Twins: simulated stand-ins behind robots.base. Imports neither torch nor daydreamer."""

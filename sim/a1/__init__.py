@@ -1,0 +1,1 @@
+"""PyBullet twin of the Unitree A1."""
