@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from daydreamer.replay.limiter import ReplayRatioLimiter
+
+
+def test_nothing_is_allowed_before_the_prefill() -> None:
+    limiter = ReplayRatioLimiter(ratio=64, prefill_rows=100, batch_rows=32, pretrain=5)
+    limiter.rows_collected(99)
+    assert limiter.updates_allowed(0) == 0
+
+
+def test_prefill_rows_make_no_debt_but_pretraining_is_granted() -> None:
+    limiter = ReplayRatioLimiter(ratio=64, prefill_rows=100, batch_rows=32, pretrain=5)
+    limiter.rows_collected(100)
+    assert limiter.updates_allowed(0) == 5
+    assert limiter.updates_allowed(5) == 0
+
+
+def test_rows_pay_for_updates_at_the_ratio() -> None:
+    # 64 rows trained on per row, 1024 rows an update: an update every 16 rows.
+    limiter = ReplayRatioLimiter(ratio=64, prefill_rows=100, batch_rows=1024)
+    limiter.rows_collected(115)
+    assert limiter.updates_allowed(0) == 0
+    limiter.rows_collected(1)
+    assert limiter.updates_allowed(0) == 1
+    limiter.rows_collected(160)
+    assert limiter.updates_allowed(3) == 8
+
+
+def test_rounding_of_the_ratio_withholds_no_update() -> None:
+    limiter = ReplayRatioLimiter(ratio=0.1, prefill_rows=0, batch_rows=1)
+    allowed = []
+    for _ in range(1000):
+        limiter.rows_collected(10)
+        allowed.append(limiter.updates_allowed(0))
+    assert allowed == list(range(1, 1001))
+
+
+def test_more_updates_than_paid_for_are_never_a_negative_allowance() -> None:
+    limiter = ReplayRatioLimiter(ratio=1, prefill_rows=0, batch_rows=10)
+    limiter.rows_collected(20)
+    assert limiter.updates_allowed(7) == 0
+
+
+def test_infinite_ratio_runs_freely_after_the_prefill_and_never_without_rows() -> None:
+    limiter = ReplayRatioLimiter(ratio=math.inf, prefill_rows=0, batch_rows=10)
+    assert limiter.updates_allowed(0) == 0
+    limiter.rows_collected(1)
+    assert limiter.updates_allowed(10**9) > 10**9
+
+
+def test_account_goes_on_after_a_restart() -> None:
+    before = ReplayRatioLimiter(ratio=2, prefill_rows=10, batch_rows=4)
+    before.rows_collected(30)
+    after = ReplayRatioLimiter(ratio=2, prefill_rows=10, batch_rows=4)
+    after.load_state_dict(before.state_dict())
+    assert after.updates_allowed(3) == before.updates_allowed(3) == 7
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ratio": 0.0},
+        {"ratio": math.nan},
+        {"prefill_rows": -1},
+        {"batch_rows": 0},
+        {"pretrain": -1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    settings = {"ratio": 1.0, "prefill_rows": 0, "batch_rows": 1, **wrong}
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ReplayRatioLimiter(**settings)  # type: ignore[arg-type]
