@@ -1,0 +1,71 @@
+"""Scales and moments that follow the data: adaptive loss weights, running mean and deviation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AdaptiveScale(nn.Module):
+    """A loss weight that holds a quantity at a target (DayDreamer's AutoAdapt, velocity and tolerance 0.1).
+
+    hold="down": the weight grows while the quantity is above target, so adding weight * quantity to a
+    loss pulls it down. hold="up": the weight grows while it is below; subtract weight * quantity.
+    """
+
+    value: Tensor
+
+    def __init__(
+        self,
+        target: float,
+        *,
+        hold: str,
+        initial: float,
+        low: float,
+        high: float = 1.0,
+        shape: tuple[int, ...] = (),
+        speed: float = 0.1,
+        tolerance: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if hold not in ("up", "down"):
+            raise ValueError(f"hold={hold!r}: choose up or down")
+        self.target, self.hold, self.low, self.high = target, hold, low, high
+        self.factor, self.margin = 1 + speed, 1 + tolerance
+        self.register_buffer("value", torch.full(shape, float(initial)))
+
+    @torch.no_grad()
+    def update(self, quantity: Tensor) -> Tensor:
+        """Take the newest measurement (of the scale's shape); returns the weight to use now."""
+        above = quantity > self.target * self.margin
+        below = quantity < self.target / self.margin
+        grow, shrink = (above, below) if self.hold == "down" else (below, above)
+        value = torch.where(grow, self.value * self.factor, self.value)
+        value = torch.where(shrink, self.value / self.factor, value)
+        # A non-finite measurement compares false and leaves the scale as it was.
+        self.value.copy_(value.clamp(self.low, self.high))
+        return self.value.clone()
+
+
+class RunningMoments(nn.Module):
+    """Bias-corrected exponential averages of mean and square, in float64."""
+
+    sums: Tensor
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))  # of x, of x^2, of weight
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a batch of any shape. Returns (mean, standard deviation >= 1e-8), float32 scalars."""
+        x = x.double()
+        ones = torch.ones((), dtype=torch.float64, device=x.device)
+        now = torch.stack([x.mean(), x.square().mean(), ones])
+        sums = self.decay * self.sums + (1 - self.decay) * now
+        # A batch that is not finite must not poison every later one.
+        self.sums.copy_(torch.where(now.isfinite().all(), sums, self.sums))
+        mean, square = self.sums[0] / self.sums[2], self.sums[1] / self.sums[2]
+        std = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1e-8)
+        return mean.float(), std.float()

@@ -1,0 +1,85 @@
+"""Options of the DayDreamer agent. Imports no torch: the command line reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def _require(ok: bool, found: str, expected: str) -> None:
+    if not ok:
+        raise ValueError(f"{found}: choose {expected}")
+
+
+@dataclass
+class AgentConfig:
+    """Sizes, losses and optimizers of one agent. Defaults are DayDreamer's own for the A1 (size=paper)."""
+
+    name: str = "daydreamer"
+
+    # World model: sizes.
+    deter: int = 256  # recurrent state h
+    units: int = 256  # hidden units inside the RSSM
+    stoch: int = 32  # latent variables ...
+    classes: int = 32  # ... of this many classes each
+    prior_layers: int = 3
+    post_layers: int = 1
+    mlp_layers: int = 4  # vector encoder and decoder, and every head
+    mlp_units: int = 512
+    cnn_depth: int = 64  # channels of the first convolution; doubles with each of four
+    unimix: float = 0.01  # share of uniform in every latent categorical: keeps the KL finite
+    initial: str = "learned"  # first recurrent state: learned or zeros
+
+    # World model: losses.
+    kl_balance: float = 0.8  # weight of KL(sg(post) || prior), which trains the prior
+    kl_target_nats: float = 3.5  # set-point of the adaptive KL scale
+    kl_adapt: bool = True  # False: the scale stays at kl_scale
+    kl_scale: float = 1.0  # first (or fixed) scale
+    vector_scale: float = 1.0
+    image_scale: float = 1.0
+    reward_scale: float = 1.0
+    cont_scale: float = 1.0
+
+    # Behaviour.
+    horizon: int = 15  # imagined steps
+    imagination_starts: int = 0  # replayed states to imagine from, drawn at random; 0: all
+    discount: float = 0.995
+    return_lambda: float = 0.95
+    slow_critic_updates: int = 100  # updates between two copies into the slow critic
+    min_std: float = 0.1  # continuous actor: smallest and ...
+    max_std: float = 1.0  # ... largest standard deviation
+    actor_unimix: float = 0.1  # discrete actor: share of uniform
+    entropy_target: float = 0.5  # normalised entropy that the adaptive scale holds
+    entropy_scale: float = 1.0  # first scale of the entropy bonus
+    advantage_norm: bool = True
+
+    # Optimizers.
+    model_lr: float = 1e-4
+    actor_lr: float = 1e-4
+    critic_lr: float = 1e-4
+    adam_eps: float = 1e-6
+    grad_clip: float = 100.0
+    weight_decay: float = 1e-2  # decoupled, on kernels only: w <- (1 - lr * weight_decay) * w
+
+    precision: str = "fp32"  # fp32, or bf16 for the matrix products of an update
+
+    def __post_init__(self) -> None:
+        """Refuse what no agent can be built from."""
+        for key in ("deter", "units", "stoch", "prior_layers", "post_layers", "mlp_layers", "mlp_units",
+                    "cnn_depth", "horizon", "slow_critic_updates"):  # fmt: skip
+            value = getattr(self, key)
+            _require(value >= 1, f"agent.{key}={value}", "at least 1")
+        _require(self.classes >= 2, f"agent.classes={self.classes}", "at least 2")
+        _require(self.imagination_starts >= 0, f"agent.imagination_starts={self.imagination_starts}",
+                 "0 for every replayed state, or how many")  # fmt: skip
+        for key in ("unimix", "kl_balance", "return_lambda", "actor_unimix", "entropy_target"):
+            value = getattr(self, key)
+            _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")
+        _require(0 < self.discount < 1, f"agent.discount={self.discount}", "a number between 0 and 1")
+        _require(0 < self.min_std < self.max_std, f"agent.min_std={self.min_std}",
+                 f"a number between 0 and agent.max_std={self.max_std}")  # fmt: skip
+        for key in ("model_lr", "actor_lr", "critic_lr", "adam_eps", "grad_clip", "kl_target_nats"):
+            value = getattr(self, key)
+            _require(value > 0, f"agent.{key}={value}", "a positive number")
+        _require(self.initial in ("learned", "zeros"), f"agent.initial={self.initial}", "learned or zeros")
+        _require(self.precision in ("fp32", "bf16"), f"agent.precision={self.precision}", "fp32 or bf16")
+        _require(self.name == "daydreamer", f"agent.name={self.name}", "daydreamer")

@@ -1,0 +1,88 @@
+"""The world model: encoder, RSSM, decoder, reward and continue heads, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from daydreamer.agents.adapt import AdaptiveScale
+from daydreamer.agents.config import AgentConfig
+from daydreamer.agents.losses import balanced_kl, continue_loss, squared_error, symlog_error
+from daydreamer.models.codec import Decoder
+from daydreamer.models.distributions import categorical_entropy
+from daydreamer.models.networks import MLP
+from daydreamer.models.policy import build_encoder, build_rssm
+from daydreamer.models.rssm import Latent
+from robots.base import ActionSpec, ArraySpec
+
+
+class ModelLoss(NamedTuple):
+    """The scalar to minimise, the beliefs (B, T, ...) it was computed on, and metrics."""
+
+    loss: Tensor
+    post: Latent
+    metrics: dict[str, Tensor]
+
+
+class WorldModel(nn.Module):
+    """Learns to predict what a robot sees, earns and survives (DreamerV2's, with DayDreamer's losses)."""
+
+    def __init__(
+        self, cfg: AgentConfig, observations: Mapping[str, ArraySpec], action: ActionSpec
+    ) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.keys = sorted(observations)
+        self.encoder = build_encoder(cfg, observations)
+        self.rssm = build_rssm(cfg, self.encoder.embed_size, action)
+        feat = self.rssm.feat_size
+        self.decoder = Decoder(
+            observations,
+            feat_size=feat,
+            mlp_layers=cfg.mlp_layers,
+            mlp_units=cfg.mlp_units,
+            cnn_depth=cfg.cnn_depth,
+        )
+        self.reward = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
+        self.cont = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
+        self.kl_scale = AdaptiveScale(
+            cfg.kl_target_nats, hold="down", initial=cfg.kl_scale, low=1e-3, high=max(1.0, cfg.kl_scale)
+        )
+
+    def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Observations (B, T, ...) -> (B, T, E), all frames in one pass."""
+        lead = batch["is_first"].shape
+        embed: Tensor = self.encoder({key: batch[key].flatten(0, 1) for key in self.keys})
+        return embed.unflatten(0, lead)
+
+    def loss(self, batch: Mapping[str, Tensor], uniform: Tensor) -> ModelLoss:
+        """batch: rows (B, T, ...); uniform (B, T, S) for the latent samples. Adapts the KL scale."""
+        cfg = self.cfg
+        post, post_probs, prior_probs = self.rssm.observe(
+            self.embed(batch), batch["action"], batch["is_first"], uniform
+        )
+        feat = post.feat.flatten(0, 1)
+        losses, metrics = {}, {}
+        for key, prediction in self.decoder(feat).items():
+            target = batch[key].flatten(0, 1)
+            is_image = target.dtype == torch.uint8 and target.ndim == 4
+            scale = cfg.image_scale if is_image else cfg.vector_scale
+            losses[f"{key}_loss"] = scale * squared_error(
+                prediction, target.float() / 255 if is_image else target
+            )
+        reward = self.reward(feat).squeeze(-1)
+        losses["reward_loss"] = cfg.reward_scale * symlog_error(reward, batch["reward"].flatten())
+        cont = self.cont(feat).squeeze(-1)
+        losses["cont_loss"] = cfg.cont_scale * continue_loss(cont, batch["is_terminal"].flatten())
+        kl = balanced_kl(post_probs, prior_probs, balance=cfg.kl_balance)
+        kl_scale = self.kl_scale.update(kl.nats) if cfg.kl_adapt else self.kl_scale.value.clone()
+        losses["kl_loss"] = kl_scale * kl.loss
+        metrics.update({name: x.detach() for name, x in losses.items()})
+        metrics["kl_nats"] = kl.nats
+        metrics["kl_scale"] = kl_scale
+        metrics["post_entropy_nats"] = categorical_entropy(post_probs.detach()).sum(-1).mean()
+        metrics["prior_entropy_nats"] = categorical_entropy(prior_probs.detach()).sum(-1).mean()
+        return ModelLoss(torch.stack(list(losses.values())).sum(), post, metrics)

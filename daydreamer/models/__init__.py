@@ -1,0 +1,1 @@
+"""Networks: what actor and learner share. Nothing here trains."""

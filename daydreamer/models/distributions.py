@@ -1,0 +1,68 @@
+"""Distributions of latents, actions and predictions, as plain functions of tensors.
+
+S variables, C classes. Sources: DreamerV2 (categorical latents, straight-through), DayDreamer (unimix),
+DreamerV3 (symlog).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) ln(1 + |x|): squashes large values, keeps small ones."""
+    return torch.sign(x) * torch.log1p(torch.abs(x))
+
+
+def symexp(x: Tensor) -> Tensor:
+    """Inverse of symlog."""
+    return torch.sign(x) * torch.expm1(torch.abs(x))
+
+
+def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
+    """(..., C) probabilities with a share `unimix` of the uniform distribution, in float32."""
+    probs = torch.softmax(logits.float(), dim=-1)
+    if unimix:
+        probs = probs * (1 - unimix) + unimix / logits.shape[-1]
+    return probs
+
+
+def sample_onehot(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot sample by inverse CDF. probs (..., C), uniform (...,) in [0, 1). Returns (..., C), no gradient.
+
+    One uniform number a variable, against C of the Gumbel trick: sampling is a visible part of an update.
+    """
+    with torch.no_grad():
+        above = (probs.cumsum(-1) <= uniform.unsqueeze(-1)).sum(-1)
+        # Rounding can leave the last cumulative sum below 1, and above it the largest uniform number.
+        return F.one_hot(above.clamp_max(probs.shape[-1] - 1), probs.shape[-1]).to(probs.dtype)
+
+
+def mode_onehot(probs: Tensor) -> Tensor:
+    """One-hot of the likeliest class. (..., C) -> (..., C), no gradient."""
+    return F.one_hot(probs.argmax(-1), probs.shape[-1]).to(probs.dtype)
+
+
+def straight_through(onehot: Tensor, probs: Tensor) -> Tensor:
+    """Value of `onehot` (exactly), gradient of `probs`. Both (..., C)."""
+    # (onehot + probs) - probs would round; this order keeps the value exactly one-hot.
+    return onehot + (probs - probs.detach())
+
+
+def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) in nats, summed over variables. p, q (..., S, C) probabilities > 0. Returns (...)."""
+    return (p * (p.log() - q.log())).sum((-2, -1))
+
+
+def categorical_entropy(probs: Tensor) -> Tensor:
+    """Entropy in nats over the last dimension. (..., C) -> (...)."""
+    return -(probs * probs.log()).sum(-1)
+
+
+def normal_entropy(std: Tensor) -> Tensor:
+    """Entropy in nats of N(., std), elementwise."""
+    return std.log() + 0.5 * math.log(2 * math.pi * math.e)

@@ -1,0 +1,74 @@
+"""Layers: Linear or convolution, layer norm, ELU, initialised as DayDreamer does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPS = 1e-3  # DayDreamer's; torch's default is 1e-5
+
+
+def uniform_init_(weight: Tensor, fan_in: int, fan_out: int, scale: float = 1.0) -> None:
+    """Fill with U(-l, l), l = sqrt(3 scale / mean(fan_in, fan_out)) (DayDreamer's initialiser)."""
+    limit = math.sqrt(3 * scale / ((fan_in + fan_out) / 2))
+    with torch.no_grad():
+        weight.uniform_(-limit, limit)
+
+
+def linear(n_in: int, n_out: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
+    """nn.Linear with DayDreamer's initial weights and zero bias."""
+    layer = nn.Linear(n_in, n_out, bias=bias)
+    uniform_init_(layer.weight, n_in, n_out, scale)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class NormAct(nn.Module):
+    """Layer norm over the last dimension, then ELU."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(units))
+        self.bias = nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., units) -> (..., units)."""
+        return F.elu(F.layer_norm(x, self.weight.shape, self.weight, self.bias, NORM_EPS))
+
+
+class MLP(nn.Module):
+    """`layers` times (Linear, layer norm, ELU); with `n_out`, a Linear of output scale `out_scale` last."""
+
+    def __init__(
+        self, n_in: int, units: int, layers: int, n_out: int | None = None, out_scale: float = 0.1
+    ) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for index in range(layers):
+            blocks += [linear(n_in if index == 0 else units, units, bias=False), NormAct(units)]
+        if n_out is not None:
+            blocks.append(linear(units if layers else n_in, n_out, scale=out_scale))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., n_in) -> (..., units or n_out)."""
+        out: Tensor = self.blocks(x)
+        return out
+
+
+def split_linear(parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear(cat(parts), weight, bias) without the copy; parts share their leading dimensions."""
+    out, start = None, 0
+    for part in parts:
+        stop = start + part.shape[-1]
+        product = F.linear(part, weight[:, start:stop], bias if out is None else None)
+        out = product if out is None else out + product
+        start = stop
+    if out is None or start != weight.shape[1]:
+        raise ValueError(f"parts have {start} features, the weight takes {weight.shape[1]}")
+    return out

@@ -1,0 +1,150 @@
+"""What a robot runs: encoder, filter and actor, without anything that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from daydreamer.agents.config import AgentConfig
+from daydreamer.models.actor_head import ActorHead
+from daydreamer.models.codec import Encoder
+from daydreamer.models.rssm import RSSM
+from robots.base import ActionSpec, ArraySpec
+
+
+class PolicyState(NamedTuple):
+    """Belief carried from one control step to the next: h (B, D), z (B, S*C)."""
+
+    h: Tensor
+    z: Tensor
+
+
+def build_encoder(cfg: AgentConfig, observations: Mapping[str, ArraySpec]) -> Encoder:
+    """The encoder that learner and actor share."""
+    return Encoder(
+        observations, mlp_layers=cfg.mlp_layers, mlp_units=cfg.mlp_units, cnn_depth=cfg.cnn_depth
+    )
+
+
+def build_rssm(cfg: AgentConfig, embed_size: int, action: ActionSpec) -> RSSM:
+    """The recurrent model that learner and actor share."""
+    return RSSM(
+        action_size=action.size,
+        embed_size=embed_size,
+        deter=cfg.deter,
+        units=cfg.units,
+        stoch=cfg.stoch,
+        classes=cfg.classes,
+        prior_layers=cfg.prior_layers,
+        post_layers=cfg.post_layers,
+        unimix=cfg.unimix,
+        initial=cfg.initial,
+    )
+
+
+def build_actor_head(cfg: AgentConfig, feat_size: int, action: ActionSpec) -> ActorHead:
+    """The actor that learner and actor process share."""
+    return ActorHead(
+        feat_size,
+        action,
+        layers=cfg.mlp_layers,
+        units=cfg.mlp_units,
+        min_std=cfg.min_std,
+        max_std=cfg.max_std,
+        unimix=cfg.actor_unimix,
+    )
+
+
+class Policy(nn.Module):
+    """One control step of behaviour: look, update the belief, choose."""
+
+    def __init__(self, encoder: Encoder, rssm: RSSM, actor: ActorHead) -> None:
+        super().__init__()
+        self.encoder, self.actor = encoder, actor
+        self.cell, self.posterior = rssm.cell, rssm.posterior
+        self.latents = rssm.latents
+        # The prior stays behind: all that the robot needs of it is the first belief.
+        start = rssm.initial()
+        self.register_buffer("initial_h", start.h.detach().clone())
+        self.register_buffer("initial_z", start.z.detach().clone())
+
+    def initial(self, batch: int = 1) -> PolicyState:
+        """The belief before anything was seen."""
+        h, z = self.get_buffer("initial_h"), self.get_buffer("initial_z")
+        return PolicyState(h.expand(batch, -1), z.expand(batch, -1))
+
+    @torch.no_grad()
+    def step(
+        self,
+        obs: Mapping[str, Tensor],
+        prev_action: Tensor,
+        is_first: Tensor,
+        state: PolicyState,
+        mode: str = "sample",
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, PolicyState]:
+        """Choose an action. obs (B, ...), prev_action (B, A) as executed, is_first (B,) bool.
+
+        mode "sample" draws the action, "mode" takes the likeliest; the latent is drawn in both, as it
+        was in training. Returns action (B, A) within [-1, 1] or one-hot, and the new belief.
+        """
+        if mode not in ("sample", "mode"):
+            raise ValueError(f"mode={mode!r}: choose sample or mode")
+        first = is_first.unsqueeze(-1)
+        start = self.initial()
+        h = torch.where(first, start.h, state.h)
+        z = torch.where(first, start.z, state.z)
+        action_share = self.cell.project_action(prev_action.masked_fill(first, 0.0))
+        embed_share = self.posterior.project_embed(self.encoder(obs))
+        h = self.cell(h, z, action_share)
+        uniform = torch.rand(h.shape[0], self.latents.stoch, generator=generator, device=h.device)
+        z = self.latents.draw(self.latents.probs(self.posterior(h, embed_share)), uniform)
+        feat = torch.cat([h, z], -1)
+        policies = self.actor(feat)
+        if mode == "mode":
+            action = policies.mode()
+        else:
+            action = self.actor.sample(policies, self.actor.noise_like(feat, generator))
+            if self.actor.continuous:
+                action = action.clamp(-1, 1)
+        return action, PolicyState(h, z)
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every weight as a float32 array, as it is shipped."""
+        return {
+            name: x.detach().to("cpu", torch.float32).contiguous().numpy()
+            for name, x in self.state_dict().items()
+        }
+
+    def load_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take the weights of arrays(). Raises ValueError naming what is missing, extra or misshapen."""
+        own = self.state_dict()
+        wrong = [f"{name} is missing" for name in own.keys() - arrays.keys()]
+        wrong += [f"{name} is not part of this policy" for name in arrays.keys() - own.keys()]
+        wrong += [
+            f"{name} has shape {arrays[name].shape}, expected {tuple(own[name].shape)}"
+            for name in own.keys() & arrays.keys()
+            if tuple(arrays[name].shape) != tuple(own[name].shape)
+        ]
+        if wrong:
+            raise ValueError(
+                "these weights belong to another policy: " + "; ".join(sorted(wrong)[:5])
+                + ". Give actor and learner the same task, agent and size."
+            )  # fmt: skip
+        with torch.no_grad():
+            for name, x in own.items():
+                x.copy_(torch.from_numpy(np.array(arrays[name], copy=True)))
+
+
+def build_policy(
+    cfg: AgentConfig, observations: Mapping[str, ArraySpec], action: ActionSpec
+) -> Policy:
+    """A policy with fresh weights, ready for load_arrays()."""
+    encoder = build_encoder(cfg, observations)
+    rssm = build_rssm(cfg, encoder.embed_size, action)
+    return Policy(encoder, rssm, build_actor_head(cfg, rssm.feat_size, action)).eval()

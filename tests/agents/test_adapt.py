@@ -1,0 +1,75 @@
+"""Adaptive scales and running moments against sequences worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from daydreamer.agents.adapt import AdaptiveScale, RunningMoments
+
+
+def test_scale_relaxes_below_its_target_and_recovers_above_it() -> None:
+    scale = AdaptiveScale(3.5, hold="down", initial=1.0, low=1e-3)
+    for _ in range(50):
+        value = scale.update(torch.tensor(1.0))
+    torch.testing.assert_close(value, torch.tensor(1.1**-50))
+    for _ in range(60):
+        value = scale.update(torch.tensor(10.0))
+    assert float(value) == 1.0
+
+
+def test_scale_stays_within_its_bounds() -> None:
+    scale = AdaptiveScale(3.5, hold="down", initial=1.0, low=1e-3)
+    for _ in range(200):
+        value = scale.update(torch.tensor(0.0))
+    assert float(value) == pytest.approx(1e-3)
+
+
+def test_scale_rests_within_its_tolerance() -> None:
+    scale = AdaptiveScale(3.5, hold="down", initial=0.5, low=1e-3)
+    for quantity in (3.2, 3.5, 3.84):  # 3.5 / 1.1 = 3.18, 3.5 * 1.1 = 3.85
+        assert float(scale.update(torch.tensor(quantity))) == 0.5
+
+
+def test_inverse_scale_grows_while_the_quantity_is_too_small_for_each_entry() -> None:
+    scale = AdaptiveScale(0.5, hold="up", initial=0.5, low=1e-5, shape=(3,))
+    value = scale.update(torch.tensor([0.1, 0.5, 0.9]))
+    torch.testing.assert_close(value, torch.tensor([0.55, 0.5, 0.5 / 1.1]))
+
+
+def test_scale_ignores_what_is_not_finite() -> None:
+    scale = AdaptiveScale(3.5, hold="down", initial=0.5, low=1e-3)
+    assert float(scale.update(torch.tensor(float("nan")))) == 0.5
+
+
+def test_unknown_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="hold='sideways': choose up or down"):
+        AdaptiveScale(1.0, hold="sideways", initial=1.0, low=0.1)
+
+
+def test_moments_of_the_first_batch_are_its_own() -> None:
+    # mean 2, mean square (1 + 9) / 2 = 5, deviation sqrt(5 - 4) = 1: the bias correction is exact
+    mean, std = RunningMoments(0.99).update(torch.tensor([1.0, 3.0]))
+    assert float(mean) == pytest.approx(2.0)
+    assert float(std) == pytest.approx(1.0)
+
+
+def test_moments_forget_at_the_stated_rate() -> None:
+    # decay 0.5, batches 0 then 3: weights 0.25, 0.5 -> mean 0.5*3 / 0.75 = 2, square 0.5*9 / 0.75 = 6
+    moments = RunningMoments(0.5)
+    moments.update(torch.zeros(4))
+    mean, std = moments.update(torch.full((4,), 3.0))
+    assert float(mean) == pytest.approx(2.0)
+    assert float(std) == pytest.approx((6 - 4) ** 0.5)
+
+
+def test_moments_survive_a_batch_that_is_not_finite() -> None:
+    moments = RunningMoments()
+    moments.update(torch.tensor([1.0, 3.0]))
+    mean, std = moments.update(torch.tensor([float("inf"), 1.0]))
+    assert (float(mean), float(std)) == pytest.approx((2.0, 1.0))
+
+
+def test_deviation_has_a_floor() -> None:
+    _, std = RunningMoments().update(torch.full((8,), 0.1))
+    assert float(std) == pytest.approx(1e-8)

@@ -1,0 +1,195 @@
+"""The whole agent: who learns from what, exact resume, skipped steps, and that it does learn."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from daydreamer.agents.agent import Agent, build_agent, frozen
+from daydreamer.agents.config import AgentConfig
+from robots.base import ActionSpec, ArraySpec
+
+SIZES = {
+    "deter": 16, "units": 16, "stoch": 4, "classes": 4, "prior_layers": 1, "mlp_layers": 1, "mlp_units": 16,
+    "cnn_depth": 2, "horizon": 4,
+}  # fmt: skip
+KINDS = [ActionSpec("continuous", 2), ActionSpec("discrete", 3)]
+
+
+def make(action: ActionSpec, images: bool = False, **options: object) -> Agent:
+    observations = {"vector": ArraySpec((3,))}
+    if images:
+        observations["rgb"] = ArraySpec((64, 64, 3), "uint8")
+    return build_agent(AgentConfig(**{**SIZES, **options}), observations, action, seed=0)  # type: ignore[arg-type]
+
+
+def rows(action: ActionSpec, seed: int = 0, B: int = 4, T: int = 6, images: bool = False) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    batch = {
+        "vector": torch.randn(B, T, 3, generator=g),
+        "action": torch.rand(B, T, action.size, generator=g) * 2 - 1,
+        "reward": torch.randn(B, T, generator=g),
+        "is_first": torch.zeros(B, T, dtype=torch.bool),
+        "is_terminal": torch.zeros(B, T, dtype=torch.bool),
+    }
+    if action.kind == "discrete":
+        batch["action"] = torch.nn.functional.one_hot(batch["action"].argmax(-1), action.size).float()
+    if images:
+        batch["rgb"] = torch.randint(0, 255, (B, T, 64, 64, 3), dtype=torch.uint8, generator=g)
+    batch["is_first"][:, 0] = True
+    return batch
+
+
+def behavior_loss(agent: Agent, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    uniform = torch.rand(*batch["is_first"].shape, 4)
+    post = agent.model.loss(batch, uniform).post.detach()
+    start, cont = agent._starts(post, 1.0 - batch["is_terminal"].float())
+    loss = agent.behavior.loss(agent.model, start, cont, agent.generator)
+    return loss.actor, loss.critic
+
+
+@pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
+@pytest.mark.parametrize("bonus", [0.0, 1.0], ids=["return-only", "with-entropy"])
+def test_actor_learns_through_a_model_that_stays_untouched(action: ActionSpec, bonus: float) -> None:
+    agent = make(action, entropy_scale=bonus)
+    for param in agent.behavior.actor.parameters():  # the output layer starts near zero
+        torch.nn.init.normal_(param, std=0.5)
+    with frozen(agent.model):
+        behavior_loss(agent, rows(action))[0].backward()
+    assert all(p.grad is None for p in agent.model.parameters())
+    assert all(p.grad is None for p in agent.behavior.critic.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in agent.behavior.actor.parameters())
+    assert all(p.requires_grad for p in agent.model.encoder.parameters())
+
+
+@pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
+def test_critic_loss_reaches_the_critic_alone(action: ActionSpec) -> None:
+    agent = make(action)
+    behavior_loss(agent, rows(action))[1].backward()
+    assert all(p.grad is not None for p in agent.behavior.critic.parameters())
+    for module in (agent.model, agent.behavior.actor, agent.behavior.slow_critic):
+        assert all(p.grad is None for p in module.parameters())
+
+
+def test_terminal_starts_teach_nothing() -> None:
+    action = KINDS[0]
+    agent, batch = make(action), rows(action)
+    batch["is_terminal"][:] = True
+    actor, critic = (loss.detach() for loss in behavior_loss(agent, batch))
+    assert float(actor) == 0.0 and float(critic) == 0.0
+
+
+@pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
+def test_restart_in_the_middle_changes_nothing(action: ActionSpec) -> None:
+    straight = make(action)
+    broken = make(action)
+    for step in range(3):
+        straight.update(rows(action, step))
+        broken.update(rows(action, step))
+    state = copy.deepcopy(broken.state_dict())
+    resumed = build_agent(broken.cfg, {"vector": ArraySpec((3,))}, action, seed=99)
+    resumed.load_state_dict(state)
+    for step in range(3, 6):
+        expected = straight.update(rows(action, step))
+        found = resumed.update(rows(action, step))
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+    for name, x in straight.model.state_dict().items():
+        assert torch.equal(x, resumed.model.state_dict()[name])
+    assert resumed.updates == 6
+
+
+def test_a_batch_that_is_not_finite_is_skipped_and_harms_nothing() -> None:
+    action = KINDS[0]
+    agent = make(action)
+    agent.update(rows(action))
+    before = {name: x.clone() for name, x in agent.model.state_dict().items()}
+    batch = rows(action, 1)
+    batch["vector"][0, 2, 0] = float("nan")
+    assert float(agent.update(batch)["bad"]) >= 1
+    for name, x in agent.model.named_parameters():
+        assert torch.equal(x, before[name]), name
+    metrics = agent.update(rows(action, 2))
+    assert float(metrics["bad"]) == 0
+    assert all(bool(torch.isfinite(x).all()) for x in metrics.values())
+
+
+def test_slow_critic_follows_at_its_period_only() -> None:
+    action = KINDS[0]
+    agent = make(action, slow_critic_updates=3)
+
+    def equal() -> bool:
+        pairs = zip(
+            agent.behavior.critic.parameters(), agent.behavior.slow_critic.parameters(), strict=True
+        )
+        return all(torch.equal(a, b) for a, b in pairs)
+
+    slow = []
+    for step in range(4):
+        agent.update(rows(action, step))
+        assert not equal()  # the critic moved after the copy
+        slow.append([p.clone() for p in agent.behavior.slow_critic.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(slow[0], slow[2], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(slow[2], slow[3], strict=True))
+
+
+def test_imagination_can_start_from_a_random_share_of_the_rows() -> None:
+    agent = make(KINDS[0], imagination_starts=5)
+    batch = rows(KINDS[0])
+    post = agent.model.loss(batch, torch.rand(4, 6, 4)).post.detach()
+    cont = torch.arange(24.0).view(4, 6)
+    start, chosen = agent._starts(post, cont)
+    assert start.h.shape == (5, 16) and len(set(chosen.tolist())) == 5
+    for h, row in zip(start.h, chosen.long(), strict=True):
+        assert torch.equal(h, post.h.flatten(0, 1)[row])
+
+
+def test_next_observation_equal_to_the_last_action_is_learned_open_loop() -> None:
+    """An action off by one trains as well, but then imagination is wrong by a step."""
+    action = ActionSpec("discrete", 3)
+    agent = make(action, model_lr=1e-2, kl_target_nats=0.5)
+    for step in range(120):
+        batch = rows(action, step, B=8)
+        batch["vector"] = batch["action"].clone()
+        agent.update(batch)
+    batch = rows(action, 999, B=8)
+    batch["vector"] = batch["action"].clone()
+    with torch.no_grad():
+        start = agent.model.rssm.observe(
+            agent.model.embed(batch), batch["action"], batch["is_first"], torch.rand(8, 6, 4)
+        )[0]
+        latent = type(start)(start.h[:, -1], start.z[:, -1])
+        wanted = torch.eye(3)[torch.randint(0, 3, (8,), generator=torch.Generator().manual_seed(5))]
+        latent = agent.model.rssm.imagine_step(latent, wanted, torch.rand(8, 4))
+        found = agent.model.decoder(latent.feat)["vector"]
+    assert (found.argmax(-1) == wanted.argmax(-1)).float().mean() >= 0.85
+
+
+def test_images_and_vectors_train_together() -> None:
+    action = KINDS[0]
+    agent = make(action, images=True, model_lr=3e-3)
+    batch = rows(action, images=True, B=2, T=3)
+    batch["rgb"] = batch["rgb"] // 8  # dark: away from the 0.5 that an untrained decoder says
+    first = agent.update(batch)
+    for _ in range(8):
+        last = agent.update(batch)
+    assert float(last["model/rgb_loss"]) < float(first["model/rgb_loss"])
+    assert float(last["model/vector_loss"]) < float(first["model/vector_loss"])
+
+
+def test_fixed_kl_scale_stays_fixed() -> None:
+    agent = make(KINDS[0], kl_adapt=False, kl_scale=0.3)
+    for step in range(5):
+        metrics = agent.update(rows(KINDS[0], step))
+    assert float(metrics["model/kl_scale"]) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "advice"),
+    [("deter", 0, "at least 1"), ("discount", 1.0, "between 0 and 1"), ("precision", "fp8", "fp32 or bf16")],
+)
+def test_impossible_options_are_refused_with_advice(option: str, value: object, advice: str) -> None:
+    with pytest.raises(ValueError, match=rf"agent\.{option}=.*{advice}"):
+        AgentConfig(**{option: value})  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""The policy that ships: same behaviour as the learner's, checked weights, resets in the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from daydreamer.agents.agent import build_agent
+from daydreamer.agents.config import AgentConfig
+from daydreamer.models.policy import build_policy
+from robots.base import ActionSpec, ArraySpec
+
+TINY = AgentConfig(
+    deter=8, units=8, stoch=4, classes=4, prior_layers=1, mlp_layers=1, mlp_units=8, cnn_depth=2, horizon=3
+)  # fmt: skip
+VECTOR = {"vector": ArraySpec((5,))}
+BOTH = {
+    "vector": ArraySpec((5,)),
+    "rgb": ArraySpec((64, 64, 3), "uint8"),
+    "depth": ArraySpec((64, 64, 1), "uint8"),
+}
+ARM = ActionSpec("continuous", 3)
+
+
+def look(seed: int, images: bool = False) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    obs = {"vector": torch.randn(1, 5, generator=g)}
+    if images:
+        obs["rgb"] = torch.randint(0, 255, (1, 64, 64, 3), dtype=torch.uint8, generator=g)
+        obs["depth"] = torch.randint(0, 255, (1, 64, 64, 1), dtype=torch.uint8, generator=g)
+    return obs
+
+
+@pytest.mark.parametrize("observations", [VECTOR, BOTH], ids=["vector", "fused"])
+def test_shipped_weights_reproduce_the_learners_policy(observations: dict[str, ArraySpec]) -> None:
+    agent = build_agent(TINY, observations, ARM, seed=3)
+    one, two = build_policy(TINY, observations, ARM), build_policy(TINY, observations, ARM)
+    arrays = agent.policy_arrays()
+    one.load_arrays(arrays)
+    two.load_arrays(arrays)
+    actions = []
+    for policy in (one, two):
+        generator, state = torch.Generator().manual_seed(0), policy.initial()
+        action = torch.zeros(1, 3)
+        for step in range(4):
+            obs = look(step, images="rgb" in observations)
+            action, state = policy.step(
+                obs, action, torch.tensor([step == 0]), state, "sample", generator
+            )
+        actions.append(action)
+    assert torch.equal(actions[0], actions[1])
+    assert actions[0].abs().max() <= 1
+
+
+def test_first_step_forgets_the_last_episode() -> None:
+    policy = build_policy(TINY, VECTOR, ARM)
+    outs = []
+    for past in (0.0, 5.0):
+        state = policy.initial()
+        state = type(state)(state.h + past, state.z)
+        action, after = policy.step(
+            look(0), torch.full((1, 3), past), torch.tensor([True]), state, "mode", torch.Generator().manual_seed(0)
+        )  # fmt: skip
+        outs.append((action, after.h))
+    assert torch.equal(outs[0][0], outs[1][0]) and torch.equal(outs[0][1], outs[1][1])
+
+
+def test_discrete_policies_choose_one_hot() -> None:
+    policy = build_policy(TINY, VECTOR, ActionSpec("discrete", 6))
+    for mode in ("sample", "mode"):
+        action, _ = policy.step(look(0), torch.zeros(1, 6), torch.tensor([True]), policy.initial(), mode)
+        assert sorted(action[0].tolist()) == [0.0] * 5 + [1.0]
+
+
+def test_unknown_mode_is_refused() -> None:
+    policy = build_policy(TINY, VECTOR, ARM)
+    with pytest.raises(ValueError, match="mode='greedy': choose sample or mode"):
+        policy.step(look(0), torch.zeros(1, 3), torch.tensor([True]), policy.initial(), "greedy")
+
+
+def test_weights_of_another_policy_are_refused_by_name() -> None:
+    policy = build_policy(TINY, VECTOR, ARM)
+    arrays = policy.arrays()
+    del arrays["initial_h"]
+    arrays["stranger"] = np.zeros(1, np.float32)
+    arrays["initial_z"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match=r"initial_h is missing.*initial_z has shape.*stranger"):
+        policy.load_arrays(arrays)
+
+
+def test_shipped_policy_holds_neither_prior_nor_training_parts() -> None:
+    names = build_policy(TINY, VECTOR, ARM).arrays().keys()
+    assert {name.split(".")[0] for name in names} == {
+        "encoder", "actor", "cell", "posterior", "initial_h", "initial_z",
+    }  # fmt: skip
+
+
+def test_images_of_another_size_are_refused_with_advice() -> None:
+    with pytest.raises(ValueError, match="resize them in the task"):
+        build_policy(TINY, {"rgb": ArraySpec((32, 32, 3), "uint8")}, ARM)
