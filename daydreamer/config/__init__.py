@@ -1,0 +1,31 @@
+"""Configs: Hydra composes groups, dataclasses type them. Start at schema.py."""
+
+from __future__ import annotations
+
+from daydreamer.config.errors import ConfigError
+from daydreamer.config.loading import load
+from daydreamer.config.runs import differences, fingerprint, load_run, open_run, save
+from daydreamer.config.schema import (
+    ActorConfig,
+    BodyNode,
+    Config,
+    LearnerConfig,
+    TaskNode,
+    WireConfig,
+)
+
+__all__ = [
+    "ActorConfig",
+    "BodyNode",
+    "Config",
+    "ConfigError",
+    "LearnerConfig",
+    "TaskNode",
+    "WireConfig",
+    "differences",
+    "fingerprint",
+    "load",
+    "load_run",
+    "open_run",
+    "save",
+]

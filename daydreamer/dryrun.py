@@ -1,0 +1,234 @@
+"""`daydreamer dryrun`: learner and actor as two processes over the real wire, a twin as body.
+
+    # dryrun ---- starts ----> learner   (listens on loopback)
+    #   |                         ^
+    #   +-------- starts -------> actor
+    #
+    # actor ends at `steps`          -> learner is asked to end -> done
+    # a process is killed            -> it is started again, at most MAX_RESTARTS times
+    # a process fails                -> the other one is ended, its last words are shown
+    # Ctrl-C                         -> both end cleanly, the actor first
+    # dryrun itself is killed        -> both notice and end (daydreamer.process.follow_parent)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daydreamer.children import Child, name_of_signal
+from daydreamer.config.runs import save
+from daydreamer.dryrun_status import Status
+from daydreamer.process import INTERRUPTED, StopFlag, claim
+from daydreamer.telemetry.display import LiveDisplay
+
+if TYPE_CHECKING:
+    from daydreamer.config import Config
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+READY_S = 300.0  # until the learner listens: importing torch, reading a large archive
+LEARNER_GRACE_S = 60.0  # for the learner's last update and checkpoint
+ACTOR_GRACE_S = 10.0  # for the robot to come to rest, beside the time to drain
+MAX_RESTARTS = 5  # of one process
+
+
+class DryrunFailed(RuntimeError):
+    """A process failed. Carries its last words."""
+
+
+def main(cfg: Config) -> int:
+    """Run until cfg.steps; returns the exit code."""
+    stop = StopFlag().install()
+    folder = cfg.folder
+    with claim(folder, "a dry run", "choose another run=DIR"), LiveDisplay() as display:
+        save(cfg, folder)
+        dryrun = Dryrun(cfg, display, stop)
+        try:
+            dryrun.run()
+        except DryrunFailed as error:
+            display.close()
+            sys.stderr.write(f"daydreamer dryrun: {error}\n")
+            return 1
+        except KeyboardInterrupt:  # a second Ctrl-C
+            stop.set()
+        finally:
+            dryrun.end()
+        display.update(dryrun.status.read("finishing"))
+    code = INTERRUPTED if dryrun.was_stopped else stop.exit_code
+    sys.stdout.write("\n".join(farewell(cfg, dryrun.status, finished=code == 0)) + "\n")
+    return code
+
+
+class Dryrun:
+    """The two processes and what is shown of them."""
+
+    def __init__(self, cfg: Config, display: LiveDisplay, stop: StopFlag) -> None:
+        self.status = Status(cfg.folder, cfg.actor.id, cfg.steps)
+        self.was_stopped = False  # by a signal to one of the processes
+        self._cfg, self._display, self._stop = cfg, display, stop
+        address = _free_address(cfg.learner.bind)
+        self._port = int(address.rpartition(":")[2])
+        run = f"run={cfg.run}"
+        self._learner = Child(
+            "learner",
+            [run] + ([f"learner.bind={address}"] if address != cfg.learner.bind else []),
+            cfg.folder / "learner" / "log.txt",
+            _thread_environment(cfg),
+        )
+        self._actor = Child(
+            "actor",
+            [run] + ([f"actor.learner={address}"] if address != cfg.actor.learner else []),
+            cfg.folder / f"actor-{cfg.actor.id}" / "log.txt",
+            {},
+        )
+
+    def run(self) -> None:
+        """Until the actor is done, or stop. Raises DryrunFailed."""
+        self._learner.start()
+        if not self._await_learner():
+            return
+        self._actor.start()
+        while not self._stop():
+            self._display.update(self.status.read(message=self._message()))
+            if self._look_after(self._learner):
+                return
+            if self._look_after(self._actor) and not self._send_the_rest():
+                return
+            self._stop.wait(POLL_S)
+
+    def end(self) -> None:
+        """End what still runs, the actor first, so that its last rows are stored."""
+        with contextlib.suppress(KeyboardInterrupt):  # more Ctrl-C: no more patience
+            self._end_one(self._actor, self._cfg.actor.drain_s + ACTOR_GRACE_S)
+            self._end_one(self._learner, LEARNER_GRACE_S)
+        for child in (self._actor, self._learner):
+            child.stop(grace_s=0.0)
+
+    def _end_one(self, child: Child, grace_s: float) -> None:
+        if child.is_running:
+            self._display.update(self.status.read("finishing", f"the {child.verb} is ending"))
+            child.stop(grace_s)
+
+    def _await_learner(self) -> bool:
+        """Until the learner listens: an actor as fast as a twin would run far ahead of it."""
+        waited = 0.0
+        while not self._stop():
+            self._display.update(self.status.read("starting", "the learner is starting"))
+            if self._look_after(self._learner):
+                return False
+            if _listens(self._port):
+                return True
+            if waited >= READY_S:
+                raise DryrunFailed(
+                    f"the learner does not listen after {READY_S:.0f} s. It said last:\n"
+                    + self._learner.last_words()
+                )
+            self._stop.wait(POLL_S)
+            waited += POLL_S
+        return False
+
+    def _look_after(self, child: Child) -> bool:
+        """Start it again if it was killed. True when it is done; raises DryrunFailed when it failed."""
+        code = child.exit_code
+        if code is None:
+            return False
+        if code < 0 and child.restarts < MAX_RESTARTS:
+            child.restarts += 1
+            self._display.note(
+                f"the {child.verb} was killed ({name_of_signal(-code)}); starting it again "
+                f"({child.restarts} of at most {MAX_RESTARTS} times)"
+            )
+            child.start()
+            return False
+        if code < 0:
+            raise DryrunFailed(
+                f"the {child.verb} was killed {MAX_RESTARTS + 1} times, the last time by "
+                f"{name_of_signal(-code)}. Is memory short? `dmesg | tail` would say. "
+                f"The run is intact: run={self._cfg.run} goes on with it."
+            )
+        if code == INTERRUPTED:
+            self._display.note(f"the {child.verb} was stopped from outside; ending the run")
+            self.was_stopped = True
+            return True
+        if code != 0:
+            raise DryrunFailed(f"the {child.verb} failed (exit code {code}):\n{child.last_words()}")
+        return True
+
+    def _send_the_rest(self) -> bool:
+        """An actor that ended while the learner was away left rows behind: True if it was started again.
+
+        Having nothing to drive, it only sends them.
+        """
+        journal = self._cfg.folder / f"actor-{self._cfg.actor.id}" / "journal"
+        waiting = sum(1 for _ in journal.glob("*/*.chunk"))
+        if waiting == 0 or self.was_stopped or self._actor.restarts >= MAX_RESTARTS:
+            return False
+        if not self._await_learner():
+            return False
+        self._display.note(f"{waiting} chunks are still in the journal; the actor sends them now")
+        self._actor.restarts += 1
+        self._actor.start()
+        return True
+
+    def _message(self) -> str:
+        if self.status.updates == 0 and self.status.control_steps > 0:
+            return f"collecting {self._cfg.learner.prefill_rows} rows before the first update"
+        return ""
+
+
+def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
+    """Where everything is, and what to type next."""
+    run = cfg.run
+    further = f" steps={2 * cfg.steps}" if cfg.steps and finished else ""
+    return [
+        "",
+        f"{'done' if finished else 'stopped'}: {status.control_steps:,} control steps, "
+        f"{status.updates:,} updates",
+        f"  everything is in       {run}",
+        f"  newest checkpoint      {Path(run) / 'learner' / 'checkpoints' / 'latest'}",
+        f"  logs                   {Path(run) / 'learner' / 'log.txt'}, "
+        f"{Path(run) / f'actor-{cfg.actor.id}' / 'log.txt'}",
+        "next:",
+        f"  daydreamer eval run={run}",
+        f"  daydreamer info {run}",
+        f"  daydreamer plot {run} -o {Path(run) / 'curve.png'}",
+        f"  daydreamer dryrun run={run}{further}",
+    ]
+
+
+def _thread_environment(cfg: Config) -> dict[str, str]:
+    """Threads for the learner where the config leaves it open: all cores but the actor's.
+
+    A pool as large as the machine, next to a busy actor, waits at every barrier for the core it shares.
+    """
+    if cfg.learner.threads:
+        return {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores - 1))}
+
+
+def _free_address(wanted: str) -> str:
+    """The configured address if its port is free on loopback, else one with any free port."""
+    port = wanted.rpartition(":")[2]
+    for candidate in (int(port) if port.isdecimal() else 0, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    raise DryrunFailed("no TCP port is free on 127.0.0.1; close some programs and try again")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

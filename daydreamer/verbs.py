@@ -1,0 +1,115 @@
+"""What `daydreamer` can do: one entry a verb. Heavy imports happen when a verb runs, not before."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+
+from daydreamer.config.describe import describe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command: `target` is module:function and takes the words after the verb.
+
+    With `of_run` it takes the run's Config instead. --help shows usage, text and `sections`.
+    """
+
+    target: str
+    summary: str
+    usage: str
+    text: str = ""
+    sections: tuple[str, ...] = ()
+    of_run: bool = False
+
+    def run(self, words: list[str]) -> int:
+        """Do it; returns the exit code."""
+        module, _, function = self.target.partition(":")
+        if not self.of_run:
+            return int(getattr(importlib.import_module(module), function)(words))
+
+        from daydreamer.config import open_run
+
+        config, changes = open_run(words)
+        for change in changes:
+            log.warning("changed since the run began: %s", change)
+        return int(getattr(importlib.import_module(module), function)(config))
+
+    def help(self) -> str:
+        """The answer to `daydreamer VERB --help`."""
+        parts = [f"usage: daydreamer {self.usage}", self.summary]
+        if self.text:
+            parts.append(self.text)
+        if self.sections:
+            parts.append(describe(self.sections))
+        return "\n\n".join(parts)
+
+
+_RUN = """Groups are chosen as task=NAME body=twin|hardware|log size=debug|small|paper; keys are set
+as key=value, e.g. learner.batch=16 task.episode_steps=500 body.start=standing. `daydreamer tasks`
+lists the tasks. When run=DIR holds a run, it goes on from where it was, settings included."""
+
+VERBS: dict[str, Verb] = {
+    "dryrun": Verb(
+        "daydreamer.dryrun:main",
+        "learner and actor as two processes over the real wire, a twin as body, live status",
+        "dryrun task=NAME [steps=N] [run=DIR] [mode=async|lockstep] [group=option] [key=value] ...",
+        _RUN
+        + " It\nends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.",
+        ("run", "learner", "actor", "wire"),
+        of_run=True,
+    ),
+    "learner": Verb(
+        "daydreamer.learner.main:main",
+        "the learner alone: stores experience, trains, publishes policies",
+        "learner task=NAME run=DIR [bind=tcp://HOST:PORT] [insecure=true] [key=value] ...",
+        _RUN,
+        ("run", "learner", "agent", "wire"),
+        of_run=True,
+    ),
+    "actor": Verb(
+        "daydreamer.actor.main:main",
+        "the actor alone: drives one body, streams its experience, follows new policies",
+        "actor task=NAME [body=NAME] [learner=tcp://HOST:PORT] [id=NAME] [key=value] ...",
+        _RUN,
+        ("run", "actor", "wire"),
+        of_run=True,
+    ),
+    "eval": Verb(
+        "daydreamer.telemetry.evaluate:eval_main",
+        "the deterministic policy of a run on its body: returns, lengths, video",
+        "eval run=DIR [episodes=N] [body=twin|hardware] [key=value] ...",
+        "The body is the run's own unless body= names another one.",
+    ),
+    "info": Verb(
+        "daydreamer.telemetry.info:info_main",
+        "what a run has: rows, gaps, duplicates, policy version, late steps, returns",
+        "info DIR [--json]",
+        "Works while the run is going on, and writes the same to DIR/summary.json.",
+    ),
+    "plot": Verb(
+        "daydreamer.telemetry.plot:plot_main",
+        "learning curves over robot time, several seeds",
+        "plot DIR... -o FILE",
+    ),
+    "replay": Verb(
+        "daydreamer.replay_command:main",
+        "check every checksum of a run's archive, and mend it",
+        "replay verify DIR [--repair]",
+        "DIR is a run's folder or its learner/replay. --repair keeps what is sound and sets the\n"
+        "originals aside; the learner must not be running.",
+    ),
+    "bench": Verb(
+        "daydreamer.bench:main",
+        "figures for this machine, as medians with spread",
+        "bench twin|replay task=NAME [--json] [key=value] ...",
+    ),
+    "tasks": Verb(
+        "daydreamer.config.listing:tasks_main",
+        "the tasks there are, their bodies, and the sizes",
+        "tasks",
+    ),
+}
