@@ -1,0 +1,110 @@
+"""One episode of a trained policy, through the actor's own control loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from daydreamer.actor.clock import ControlClock
+from daydreamer.actor.loop import ControlLoop, StepRecord
+from daydreamer.actor.policy_runner import Choice
+from daydreamer.actor.recorder import Recorder
+from daydreamer.actor.session import STALL_PERIODS, STALL_S, schema_of
+from daydreamer.models.policy import Policy, PolicyState
+from daydreamer.telemetry.film import Twin
+from daydreamer.wire.rows import POLICY, Array
+from robots.base import FloatArray, Robot, Task
+from robots.safety import Safety, SafetyConfig
+from robots.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from daydreamer.config import Config
+
+MAX_STEPS = 10_000  # a task that never ends its episode is cut here
+
+
+class FixedPolicy:
+    """A runner for the control loop whose policy never changes."""
+
+    must_rest = False
+    age_s = 0.0
+
+    def __init__(
+        self, policy: Policy, version: int, mode: Literal["mode", "sample"], seed: int
+    ) -> None:
+        self._policy, self._version, self._mode = policy, version, mode
+        self._generator = torch.Generator().manual_seed(seed)
+        self._state: PolicyState = policy.initial()
+
+    def act(self, obs: Mapping[str, Array], executed: FloatArray, is_first: bool) -> Choice:
+        """Choose an action. executed: (A,), what led to obs."""
+        action, self._state = self._policy.step(
+            {name: torch.from_numpy(np.array(value)[None]) for name, value in obs.items()},
+            torch.from_numpy(executed[None]),
+            torch.tensor([is_first]),
+            self._state,
+            mode=self._mode,
+            generator=self._generator,
+        )
+        return Choice(action[0].numpy(), self._version, POLICY)
+
+
+def drive(
+    config: Config,
+    task: Task,
+    robot: Robot,
+    policy: Policy,
+    version: int,
+    *,
+    mode: Literal["mode", "sample"],
+    index: int,
+    on_step: Callable[[StepRecord], None],
+) -> None:
+    """Run episode `index` from the body's start pose; the body is at rest and closed afterwards.
+
+    The same seed, policy and index give the same episode on a twin.
+    """
+    seed = config.seed + index
+    robot.connect()
+    if isinstance(robot, Twin):
+        robot.reset(seed)
+    taken, over = 0, False
+
+    def seen(step: StepRecord) -> None:
+        nonlocal taken, over
+        taken += 1
+        over = step.arrival.is_last or taken >= MAX_STEPS
+        on_step(step)
+
+    # A twin may take its time, for example to draw a picture.
+    stall_s = max(STALL_S, STALL_PERIODS / robot.spec.control_hz)
+    watchdog = None if isinstance(robot, Twin) else Watchdog(stall_s, robot.stop)
+    loop = ControlLoop(
+        robot=robot,
+        task=task,
+        runner=FixedPolicy(policy, version, mode, seed),
+        safety=Safety(SafetyConfig(), robot.spec),
+        recorder=_forgetful(task),
+        clock=ControlClock(1 / robot.spec.control_hz, realtime=config.actor.realtime),
+        report=seen,
+        beat=(lambda: None) if watchdog is None else watchdog.beat,
+    )
+    with watchdog or contextlib.nullcontext():
+        loop.run(lambda: over)
+
+
+def _forgetful(task: Task) -> Recorder:
+    """A recorder whose rows go nowhere: an evaluation teaches nothing."""
+    return Recorder(
+        schema_of(task),
+        run="",
+        actor="eval",
+        session="eval",
+        chunk_rows=64,
+        chunk_age_s=10.0,
+        send=lambda chunk: None,
+    )

@@ -1,0 +1,118 @@
+"""`daydreamer eval` on the real twin, with a real checkpoint of an untrained policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daydreamer.config import Config, ConfigError, load, save
+from daydreamer.telemetry.evaluate import eval_main, parse
+
+FAST = ["task.episode_steps=12"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a config and one checkpoint of an untrained policy."""
+    import torch
+
+    from daydreamer.learner.checkpoint import Checkpoints
+    from daydreamer.models.policy import build_policy
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    config: Config = load(["task=a1_walk", "size=debug", f"run={folder}"])
+    save(config, folder)
+    task = config.task.build()
+    policy = build_policy(config.agent, task.observations, task.action)
+    Checkpoints(folder / "learner" / "checkpoints", keep=2).save(7, {}, policy.arrays())
+    return folder
+
+
+def results(run: Path) -> dict:
+    found = json.loads((run / "eval" / "7" / "results.json").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_eval_writes_results_video_and_contact_sheet(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+
+    assert eval_main([f"run={run}", "episodes=2", *FAST]) == 0
+    found = results(run)
+    assert (found["policy_version"], found["task"], found["mode"]) == (7, "a1_walk", "mode")
+    assert [one["length"] for one in found["episodes"]] == [12, 12]
+    one = found["episodes"][0]
+    assert one["total"] == pytest.approx(12 * one["reward_per_step"])
+    assert "forward_speed_m_s" in found["mean"]["log"]
+    video = cv2.VideoCapture(str(run / "eval" / "7" / "video.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 24
+    assert video.get(cv2.CAP_PROP_FPS) == 20
+    video.release()
+    sheet = cv2.imread(str(run / "eval" / "7" / "contact_sheet.png"))
+    assert sheet.std() > 10, "a picture, not a blank page"
+    table = capsys.readouterr().out
+    assert "policy version 7" in table
+    assert "video.mp4" in table
+
+
+@pytest.mark.parametrize("mode", ["mode", "sample"])
+def test_the_same_seed_gives_the_same_returns(run: Path, mode: str) -> None:
+    words = [f"run={run}", "episodes=1", "video=false", f"mode={mode}", *FAST]
+    returns = []
+    for seed in (3, 3, 4):
+        assert eval_main([*words, f"seed={seed}"]) == 0
+        returns.append(results(run)["mean"]["total"])
+    assert returns[0] == returns[1]
+    assert returns[0] != returns[2]
+
+
+def test_the_start_can_be_chosen(run: Path) -> None:
+    words = [f"run={run}", "episodes=1", "video=false", *FAST]
+    upright = []
+    for start in ("back", "standing"):
+        assert eval_main([*words, f"body.start={start}"]) == 0
+        upright.append(results(run)["mean"]["log"]["upright"])
+    assert upright[1] > upright[0] + 0.3
+
+
+def test_without_a_checkpoint_eval_says_what_to_wait_for(tmp_path: Path) -> None:
+    save(load(["task=a1_walk", "size=debug", f"run={tmp_path}"]), tmp_path)
+    from daydreamer.learner.checkpoint import CheckpointError
+
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .*has training begun"):
+        eval_main([f"run={tmp_path}"])
+    assert not (tmp_path / "eval").exists()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no run folder"):
+        eval_main([f"run={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "run=DIR"),
+        (["run=x", "episode=3"], "Did you mean episodes"),
+        (["run=x", "episodes=0"], "episodes=0"),
+        (["run=x", "episodes=two"], "episodes=two"),
+        (["run=x", "mode=async"], "mode=async: expected mode"),
+        (["run=x", "video=maybe"], "true or false"),
+        (["x"], "does not know 'x'"),
+    ],
+)
+def test_bad_words_are_answered(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(words)
+
+
+def test_other_words_are_left_to_the_run_s_config() -> None:
+    options, rest = parse(["run=x", "body=twin", "body.start=standing", "episodes=4", "seed=2"])
+    assert (options.run, options.episodes) == (Path("x"), 4)
+    assert rest == ["body=twin", "body.start=standing", "seed=2"]

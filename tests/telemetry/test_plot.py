@@ -1,0 +1,146 @@
+"""Learning curves: the numbers in the CSV are right and the picture can be opened."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daydreamer.telemetry.curves import smooth
+from daydreamer.telemetry.metrics import MetricsLog
+from daydreamer.telemetry.plot import load_curves, plot_main
+
+
+def write_run(run: Path, rewards: list[float], minutes: float = 1.0, actor: str = "a1") -> Path:
+    """A run whose actor finished an episode every `minutes` with the given rewards per step."""
+    clock = iter(range(1, 10_000))
+    with MetricsLog(
+        run / f"actor-{actor}" / "metrics.jsonl", now=lambda: float(next(clock))
+    ) as metrics:
+        for index, reward in enumerate(rewards, start=1):
+            seconds = 60 * minutes * index
+            metrics.write(10 * index, {"actor/robot_seconds": seconds - 5}, session="s")
+            values = {"episode/reward_per_step": reward, "actor/robot_seconds": seconds}
+            metrics.write(10 * index, values, session="s")
+    return run
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def decode(path: Path) -> np.ndarray:
+    import cv2
+
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
+
+
+def test_one_run_becomes_a_picture_and_its_numbers(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "seed0", [1.0, 3.0, 8.0], minutes=2)
+    output = tmp_path / "out" / "a1.png"
+    assert (
+        plot_main([str(run), "-o", str(output), "--smooth-min", "4", "--guide", "8.5:standing"])
+        == 0
+    )
+    rows = read_csv(output.with_suffix(".csv"))
+    assert [(r["label"], r["run"]) for r in rows] == [("seed0", "seed0")] * 3
+    assert [float(r["robot_min"]) for r in rows] == [2, 4, 6]
+    assert [float(r["reward_per_step"]) for r in rows] == [1, 3, 8]
+    # windows of 4 minutes: [1], [1 3], [3 8]
+    assert [float(r["smoothed"]) for r in rows] == [1, 2, 5.5]
+    height, width, _ = decode(output).shape
+    assert width > 1000
+    assert height > 500
+
+
+def test_seeds_become_a_mean_with_its_extremes(tmp_path: Path) -> None:
+    for seed, offset in enumerate((0.0, 1.0, 5.0)):
+        write_run(tmp_path / "small" / f"seed{seed}", [offset + i for i in range(5)])
+    output = tmp_path / "a1.png"
+    assert plot_main([str(tmp_path / "small"), "-o", str(output), "--smooth-min", "0"]) == 0
+    mean = [r for r in read_csv(output.with_suffix(".csv")) if r["run"] == "mean of 3"]
+    assert {r["label"] for r in mean} == {"small"}
+    first, last = mean[0], mean[-1]
+    assert (float(first["robot_min"]), float(last["robot_min"])) == (1, 5)
+    assert (float(first["low"]), float(first["smoothed"]), float(first["high"])) == (0, 2, 5)
+    assert (float(last["low"]), float(last["smoothed"]), float(last["high"])) == (4, 6, 9)
+
+
+def test_a_mean_stops_where_the_shortest_seed_stops(tmp_path: Path) -> None:
+    write_run(tmp_path / "x" / "seed0", [0.0] * 4)
+    write_run(tmp_path / "x" / "seed1", [9.0] * 8)
+    output = tmp_path / "a1.png"
+    assert plot_main([str(tmp_path / "x"), "-o", str(output)]) == 0
+    mean = [r for r in read_csv(output.with_suffix(".csv")) if r["run"] == "mean of 2"]
+    assert max(float(r["robot_min"]) for r in mean) == 4
+    assert {float(r["smoothed"]) for r in mean} == {4.5}
+
+
+def test_a_baselines_file_is_accepted(tmp_path: Path) -> None:
+    lines = [{"robot_seconds": 60.0 * i, "reward_per_step": 5.0 + i} for i in (1, 2)]
+    path = tmp_path / "sac.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    curves = load_curves([f"soft actor-critic={path}"])
+    (curve,) = curves["soft actor-critic"]
+    np.testing.assert_allclose(curve.robot_min, [1, 2])
+    np.testing.assert_allclose(curve.reward_per_step, [6, 7])
+
+
+def test_robot_time_of_several_actors_adds_up(tmp_path: Path) -> None:
+    # episodes end at wall times 2, 4 on both: (60, 60) s, then (120, 120) s
+    for actor in ("a", "b"):
+        write_run(tmp_path, [1.0, 2.0], actor=actor)
+    (curve,) = load_curves([str(tmp_path)])[tmp_path.name]
+    assert curve.robot_min[-1] == 4
+    assert len(curve.robot_min) == 4
+
+
+def test_robot_time_goes_on_after_a_restart(tmp_path: Path) -> None:
+    for session in ("s0", "s1"):
+        with MetricsLog(tmp_path / "actor-a1" / "metrics.jsonl") as metrics:
+            values = {"episode/reward_per_step": 1.0, "actor/robot_seconds": 60.0}
+            metrics.write(10, values, session=session)
+    (curve,) = load_curves([str(tmp_path)])[tmp_path.name]
+    np.testing.assert_allclose(curve.robot_min, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("label_by", "labels"), [("auto", {"seed0"}), ("name", {"seed0"}), ("parent", {"small"})]
+)
+def test_label_by_chooses_the_group(tmp_path: Path, label_by: str, labels: set[str]) -> None:
+    run = write_run(tmp_path / "small" / "seed0", [1.0])
+    assert set(load_curves([str(run)], label_by=label_by)) == labels
+
+
+def test_a_folder_without_episodes_is_answered_with_what_was_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plot_main([str(tmp_path), "-o", str(tmp_path / "a.png")]) == 1
+    assert "episode/reward_per_step" in capsys.readouterr().err
+    assert plot_main([str(tmp_path / "none"), "-o", str(tmp_path / "a.png")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_bad_guide_is_a_bad_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "seed0", [1.0])
+    assert plot_main([str(run), "-o", str(tmp_path / "a.png"), "--guide", "high"]) == 2
+    assert "8.5:standing" in capsys.readouterr().err
+
+
+def test_a_picture_of_unknown_kind_is_a_bad_argument(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "seed0", [1.0])
+    assert plot_main([str(run), "-o", str(tmp_path / "a.csv")]) == 2
+    assert ".png, .svg, .pdf" in capsys.readouterr().err
+
+
+def test_smoothing_never_looks_ahead() -> None:
+    x, y = np.array([1.0, 2.0, 10.0]), np.array([2.0, 4.0, 9.0])
+    np.testing.assert_allclose(smooth(x, y, 5.0), [2, 3, 9])
