@@ -1,0 +1,128 @@
+"""Lockstep: actor and learner take turns, so that a run on a twin can be repeated exactly.
+
+    actor    rows of a turn ----> waits ...................... loads exactly that version, next turn
+    learner                 ingests, trains what they allow, publishes, grants the turn
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from daydreamer.actor.policy_runner import NO_POLICY
+from daydreamer.actor.recorder import Recorder
+from daydreamer.wire.link import LinkStatus
+from daydreamer.wire.weights import Weights
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+SAY_EVERY_S = 30.0
+
+T = TypeVar("T")
+
+
+class TurnError(RuntimeError):
+    """The learner does not take its turn. Says what was waited for and what to do."""
+
+
+class TurnLink(Protocol):
+    """The part of wire.link.Link that turns need."""
+
+    @property
+    def status(self) -> LinkStatus:
+        """What the link knows about the learner."""
+
+    def wait_turn(self, sequence: int, timeout_s: float) -> int | None:
+        """Version to use once the learner has dealt with chunk `sequence`, None on time-out."""
+
+    def wait_weights(self, version: int, timeout_s: float) -> Weights | None:
+        """The newest weights once their version is at least `version`; None on time-out."""
+
+
+class WeightsUser(Protocol):
+    """The part of policy_runner.PolicyRunner that turns need."""
+
+    @property
+    def version(self) -> int:
+        """Of the policy in use."""
+
+    def load(self, weights: Weights) -> bool:
+        """Take weights; False when they do not fit."""
+
+
+class Turns:
+    """Ends a turn after every `rows` control steps; called between two steps by the control thread."""
+
+    def __init__(
+        self,
+        link: TurnLink,
+        recorder: Recorder,
+        runner: WeightsUser,
+        *,
+        rows: int,
+        version: int,
+        lost_after_s: float,
+        stop: Callable[[], bool],
+        beat: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """version: loaded already, -1: none. lost_after_s: a learner that is not connected for so long ends the run with TurnError."""
+        self._link, self._recorder, self._runner = link, recorder, runner
+        self._rows, self._lost_after_s = rows, lost_after_s
+        self._stop, self._beat, self._now = stop, beat, now
+        self._steps = 0
+        self._version = version  # loaded last
+        self._waited_for = -1
+
+    def __call__(self) -> None:
+        """One control step is over; wait for the learner if it was the turn's last."""
+        self._steps += 1
+        if self._steps % self._rows:
+            return
+        self._recorder.flush()
+        sequence = self._recorder.sequence
+        if sequence == self._waited_for:
+            return
+        self._waited_for = sequence
+        version = self._wait(
+            lambda: self._link.wait_turn(sequence, POLL_S), f"finish the turn that ends with chunk {sequence}"
+        )
+        if version is None or version in (NO_POLICY, self._version):
+            return
+        if self._wait(lambda: self._load(version), f"send policy version {version}"):
+            self._version = version
+
+    def _load(self, version: int) -> bool | None:
+        weights = self._link.wait_weights(version, POLL_S)
+        if weights is None or weights.version != version:
+            return None
+        if not self._runner.load(weights):
+            raise TurnError(
+                f"policy version {version} does not fit this actor. Give actor and learner the same "
+                "task, agent and size, and start both again."
+            )
+        return True
+
+    def _wait(self, ask: Callable[[], T | None], what: str) -> T | None:
+        """Ask until there is an answer; None only when the run is to stop."""
+        start_s = said_s = heard_s = self._now()
+        while not self._stop():
+            self._beat()
+            if (answer := ask()) is not None:
+                return answer
+            time_s = self._now()
+            if self._link.status.connected:
+                heard_s = time_s
+            if time_s - heard_s > self._lost_after_s:
+                raise TurnError(
+                    f"the learner is gone for {time_s - heard_s:.0f} s and did not {what}. In lockstep "
+                    "the actor cannot go on alone: start the learner again, then this actor with the "
+                    "same run; nothing recorded is lost."
+                )
+            if time_s - said_s >= SAY_EVERY_S:
+                said_s = time_s
+                log.info("waited %.0f s for the learner to %s", time_s - start_s, what)
+        return None

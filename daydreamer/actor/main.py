@@ -1,0 +1,22 @@
+"""`daydreamer actor`: one robot, one process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daydreamer import process
+
+if TYPE_CHECKING:
+    from daydreamer.config import Config
+
+
+def main(cfg: Config) -> int:
+    """Drive cfg.body until cfg.steps, a signal or a fault; returns the exit code."""
+    process.follow_parent()
+    stop = process.StopFlag().install()
+    process.start_logging(cfg.folder / f"actor-{cfg.actor.id}" / "log.txt")
+    process.limit_threads(cfg.actor.threads)
+    # Only now: torch reads the limits when it is imported.
+    from daydreamer.actor.session import run_session
+
+    return run_session(cfg, stop)

@@ -1,0 +1,1 @@
+"""The process that learns: ingest, replay, training, publishing, checkpoints."""

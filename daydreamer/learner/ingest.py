@@ -1,0 +1,88 @@
+"""Rows from the archive and from the wire into the replay memory.
+
+async      every chunk goes in as soon as it is stored, whatever the trainer does
+lockstep   chunks wait in line; the trainer takes one at a time and does its updates before the next
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+
+from daydreamer.replay.archive import Archive
+from daydreamer.replay.limiter import ReplayRatioLimiter
+from daydreamer.replay.sequences import SequenceReplay
+from daydreamer.wire.rows import Chunk
+
+log = logging.getLogger(__name__)
+
+
+class Ingest:
+    """Feeds replay and limiter. store() is called by the server's thread, the rest by the trainer's."""
+
+    def __init__(self, replay: SequenceReplay, limiter: ReplayRatioLimiter, *, in_turns: bool) -> None:
+        self._replay, self._limiter, self._in_turns = replay, limiter, in_turns
+        self._line: deque[Chunk] = deque()
+        self._arrived = threading.Condition()
+        self.turns: dict[str, int] = {}  # newest sequence taken of each session
+        self.control_steps = 0  # stored, of the whole run: every row but an episode's first
+
+    def load(self, archive: Archive, rows_done: int) -> None:
+        """Refill from the archive after a start. Call once, before the server runs.
+
+        rows_done: rows that a lockstep run had taken by its checkpoint. Those behind it wait in line, so
+        that the run goes on exactly where it was, whatever was stored since.
+        """
+        summary = archive.summary()
+        taken = summary.rows_ever - summary.rows  # evicted
+        self._limiter.load_state_dict({"rows": taken})
+        self.control_steps = taken
+        met: set[str] = set()
+        for chunk in archive.chunks():
+            if chunk.session not in met:
+                met.add(chunk.session)
+                self.control_steps -= chunk.episode + (chunk.first_row > 0)  # first rows evicted
+            self._count_steps(chunk)
+            if self._in_turns and taken >= rows_done:
+                self._line.append(chunk)
+            else:
+                taken += len(chunk)
+                self._take(chunk)
+        if taken or self._line:
+            waiting = f", {len(self._line)} chunks to train on next" if self._line else ""
+            log.info("%d rows from the archive%s", len(self._replay), waiting)
+
+    def store(self, chunk: Chunk) -> None:
+        """A chunk is safely on the disk: use it."""
+        with self._arrived:
+            self._count_steps(chunk)
+            if self._in_turns:
+                self._line.append(chunk)
+            else:
+                self._take(chunk)
+            self._arrived.notify_all()
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a chunk arrives, or after timeout_s."""
+        with self._arrived:
+            self._arrived.wait(timeout_s)
+
+    def next_turn(self, timeout_s: float) -> Chunk | None:
+        """Take the next chunk in line into the memory; None when there is none for timeout_s."""
+        with self._arrived:
+            if not self._line:
+                self._arrived.wait(timeout_s)
+            if not self._line:
+                return None
+            chunk = self._line.popleft()
+        self._take(chunk)
+        return chunk
+
+    def _count_steps(self, chunk: Chunk) -> None:
+        self.control_steps += int((~chunk.columns["is_first"]).sum())
+
+    def _take(self, chunk: Chunk) -> None:
+        if self._replay.add(chunk):
+            self._limiter.rows_collected(len(chunk))
+            self.turns[chunk.session] = chunk.sequence

@@ -1,0 +1,22 @@
+"""`daydreamer learner`: stores experience, trains, publishes policies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daydreamer import process
+
+if TYPE_CHECKING:
+    from daydreamer.config import Config
+
+
+def main(cfg: Config) -> int:
+    """Learn in cfg.run until a signal or a fault; returns the exit code."""
+    process.follow_parent()
+    stop = process.StopFlag().install()
+    process.start_logging(cfg.folder / "learner" / "log.txt")
+    process.limit_threads(cfg.learner.threads)
+    # Only now: torch reads the limits when it is imported.
+    from daydreamer.learner.session import run_session
+
+    return run_session(cfg, stop)

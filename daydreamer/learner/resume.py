@@ -1,0 +1,40 @@
+"""What a checkpoint holds beside the agent, taken out of a running learner and put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from daydreamer.learner.trainer import Trainer
+
+
+def freeze(trainer: Trainer) -> dict[str, Any]:
+    """Everything that the updates to come depend on, but for the rows: those are in the archive."""
+    return {
+        "agent": trainer.agent.state_dict(),
+        "sampler": trainer.sampler.state(),
+        "limiter": trainer.limiter.state_dict(),
+        "bad_updates": trainer.bad_updates,
+        "bad_in_a_row": trainer.bad_in_a_row,
+        "random": {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(legacy=False),
+            "torch": torch.get_rng_state(),
+        },
+    }
+
+
+def thaw(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Put the agent, counters and generators back; the caller deals with sampler and limiter."""
+    trainer.agent.load_state_dict(state["agent"])
+    trainer.bad_updates = int(state["bad_updates"])
+    trainer.bad_in_a_row = int(state["bad_in_a_row"])
+    generators = state["random"]
+    version, internal, gauss = generators["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(generators["numpy"])
+    torch.set_rng_state(generators["torch"])
