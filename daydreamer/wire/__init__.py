@@ -1,0 +1,1 @@
+"""Messages, link, journal and weight packing. Imports numpy, msgpack, zmq and small codecs only."""
