@@ -1,4 +1,4 @@
-"""A process started by this one: its own process group, a log file, an end that is bounded in time."""
+"""A process started by this one: a process group, a log file, an end bounded in time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C on the terminal reaches this process only, which then ends the others in order.
+                # Ctrl-C on the terminal reaches this process only, which ends the others in order.
                 start_new_session=True,
                 env={**os.environ, **self._environment, PARENT: str(os.getpid())},
             )
@@ -110,4 +110,3 @@ def name_of_signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-

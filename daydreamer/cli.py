@@ -38,6 +38,17 @@ _EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `daydreamer info DIR | head`: the reader has enough; what is still to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return code
+
+
+def _main(words: list[str]) -> int:
     verbose = "-v" in words or bool(os.environ.get("DAYDREAMER_DEBUG"))
     words = [word for word in words if word != "-v"]
     if not words or words[0] in ("-h", "--help", "help"):
@@ -88,9 +99,7 @@ def _run(verb: Verb, words: list[str], verbose: bool) -> int:
             return DONE
         return stop.code if isinstance(stop.code, int) else FAILED
     except BrokenPipeError:
-        # `daydreamer info DIR | head`: the reader has enough; what is still to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        raise  # an OSError that main() knows better
     except Exception as error:
         message, code = explain(error)
         if message is None:

@@ -1,14 +1,14 @@
 """`daydreamer dryrun`: learner and actor as two processes over the real wire, a twin as body.
 
-    # dryrun ---- starts ----> learner   (listens on loopback)
-    #   |                         ^
-    #   +-------- starts -------> actor
-    #
-    # actor ends at `steps`          -> learner is asked to end -> done
-    # a process is killed            -> it is started again, at most MAX_RESTARTS times
-    # a process fails                -> the other one is ended, its last words are shown
-    # Ctrl-C                         -> both end cleanly, the actor first
-    # dryrun itself is killed        -> both notice and end (daydreamer.process.follow_parent)
+# dryrun ---- starts ----> learner   (listens on loopback)
+#   |                         ^
+#   +-------- starts -------> actor
+#
+# actor ends at `steps`          -> learner is asked to end -> done
+# a process is killed            -> it is started again, at most MAX_RESTARTS times
+# a process fails                -> the other one is ended, its last words are shown
+# Ctrl-C                         -> both end cleanly, the actor first
+# dryrun itself is killed        -> both notice and end (daydreamer.process.follow_parent)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ACTOR_GRACE_S = 10.0  # for the robot to come to rest, beside the time to drain
 MAX_RESTARTS = 5  # of one process
 
 
-class DryrunFailed(RuntimeError):
+class DryrunError(RuntimeError):
     """A process failed. Carries its last words."""
 
 
@@ -52,7 +52,7 @@ def main(cfg: Config) -> int:
         dryrun = Dryrun(cfg, display, stop)
         try:
             dryrun.run()
-        except DryrunFailed as error:
+        except DryrunError as error:
             display.close()
             sys.stderr.write(f"daydreamer dryrun: {error}\n")
             return 1
@@ -90,7 +90,7 @@ class Dryrun:
         )
 
     def run(self) -> None:
-        """Until the actor is done, or stop. Raises DryrunFailed."""
+        """Until the actor is done, or stop. Raises DryrunError."""
         self._learner.start()
         if not self._await_learner():
             return
@@ -126,7 +126,7 @@ class Dryrun:
             if _listens(self._port):
                 return True
             if waited >= READY_S:
-                raise DryrunFailed(
+                raise DryrunError(
                     f"the learner does not listen after {READY_S:.0f} s. It said last:\n"
                     + self._learner.last_words()
                 )
@@ -135,7 +135,7 @@ class Dryrun:
         return False
 
     def _look_after(self, child: Child) -> bool:
-        """Start it again if it was killed. True when it is done; raises DryrunFailed when it failed."""
+        """Start it again if it was killed. True: it is done. Raises DryrunError: it failed."""
         code = child.exit_code
         if code is None:
             return False
@@ -148,7 +148,7 @@ class Dryrun:
             child.start()
             return False
         if code < 0:
-            raise DryrunFailed(
+            raise DryrunError(
                 f"the {child.verb} was killed {MAX_RESTARTS + 1} times, the last time by "
                 f"{name_of_signal(-code)}. Is memory short? `dmesg | tail` would say. "
                 f"The run is intact: run={self._cfg.run} goes on with it."
@@ -158,11 +158,11 @@ class Dryrun:
             self.was_stopped = True
             return True
         if code != 0:
-            raise DryrunFailed(f"the {child.verb} failed (exit code {code}):\n{child.last_words()}")
+            raise DryrunError(f"the {child.verb} failed (exit code {code}):\n{child.last_words()}")
         return True
 
     def _send_the_rest(self) -> bool:
-        """An actor that ended while the learner was away left rows behind: True if it was started again.
+        """An actor that ended while the learner was away left rows behind: start it again (True).
 
         Having nothing to drive, it only sends them.
         """
@@ -206,11 +206,13 @@ def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
 def _thread_environment(cfg: Config) -> dict[str, str]:
     """Threads for the learner where the config leaves it open: all cores but the actor's.
 
-    A pool as large as the machine, next to a busy actor, waits at every barrier for the core it shares.
+    A pool as large as the machine waits, at every barrier, for the core that the actor uses.
     """
     if cfg.learner.threads:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return {"OMP_NUM_THREADS": str(max(1, cores - 1))}
 
 
@@ -225,7 +227,7 @@ def _free_address(wanted: str) -> str:
             except OSError:
                 continue
             return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    raise DryrunFailed("no TCP port is free on 127.0.0.1; close some programs and try again")
+    raise DryrunError("no TCP port is free on 127.0.0.1; close some programs and try again")
 
 
 def _listens(port: int) -> bool:

@@ -82,7 +82,11 @@ class Status:
             policy_age_s=value("actor/policy_age_s"),
             late_steps=sum(self._late.values()),
             journal_chunks=int(value("actor/journal_chunks") or 0),
-            losses={name: value(key) for key, name in LOSSES.items() if value(key) is not None},
+            losses={
+                name: float(loss)
+                for key, name in LOSSES.items()
+                if (loss := value(key)) is not None
+            },
         )
 
     @property

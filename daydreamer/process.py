@@ -1,4 +1,4 @@
-"""What every process of a run does at its start: threads, log file, signals, and never outliving its parent.
+"""What every process of a run does at its start: threads, log file, signals, parent.
 
 Imports no torch, so that the thread limits are in place before torch reads them.
 """
@@ -38,7 +38,7 @@ class StopFlag:
     """
 
     def __init__(self) -> None:
-        # A plain attribute: a handler that takes a lock can deadlock with the thread it interrupted.
+        # A plain attribute: a handler that takes a lock can deadlock with what it interrupted.
         self.signal: int | None = None
         self._set = False
 
@@ -75,7 +75,7 @@ class StopFlag:
 
 
 def limit_threads(threads: int) -> None:
-    """Cap the native thread pools of this process; 0 leaves their number alone. Call before torch is imported.
+    """Cap this process's native thread pools (0: leave them alone). Call before importing torch.
 
     PASSIVE: two spinning OpenMP threads next to a busy process cost a scheduler quantum (8 ms) at
     every barrier; sleeping ones do not.
@@ -108,15 +108,15 @@ def seed_everything(seed: int) -> None:
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # what third-party code draws from
     torch.manual_seed(seed)
 
 
 def follow_parent() -> None:
-    """End when the parent named in the environment dies, even by `kill -9`. No parent named: no effect.
+    """End when the parent named in the environment dies, even by `kill -9`; none named: no effect.
 
-    The kernel sends SIGTERM where it can (Linux), so that the stop is clean; a thread watches the parent
-    in any case and ends a process that has not stopped within the grace.
+    The kernel sends SIGTERM where it can (Linux), so that the stop is clean; a thread watches the
+    parent in any case and ends a process that has not stopped within the grace.
     """
     named = os.environ.get(PARENT)
     if named is None:

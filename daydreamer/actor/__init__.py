@@ -1,1 +1,1 @@
-"""The process on the robot: control loop, policy runner, recorder. Runs without the training code."""
+"""The process on the robot: control loop, policy runner, recorder. Needs no training code."""

@@ -1,4 +1,4 @@
-"""Absolute time for the control loop: waits for the next step, counts late ones, names the stage at fault."""
+"""Absolute time for the control loop: paces it, counts late steps, names the stage at fault."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class ControlClock:
 
         start() [stage lap()] [stage lap()] ... wait() [stage lap()] ... wait()
 
-    Steps are due at multiples of the period, so small delays do not add up. After a late step the lost
-    time is dropped: catching up would rush the robot.
+    Steps are due at multiples of the period, so small delays do not add up. After a late step the
+    lost time is dropped: catching up would rush the robot.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class ControlClock:
                 self._sleep(early_s)
             self.last_late_s = self._now() - self._due_s
             if self.last_late_s > TOLERANCE * self.period_s:
-                self._count_late("wait" if early_s > 0 else max(self._stages, key=self._stages.__getitem__))
+                self._count_late(
+                    "wait" if early_s > 0 else max(self._stages, key=self._stages.__getitem__)
+                )
         self._stages.clear()
         self._lap_s = self._now()
 

@@ -1,7 +1,7 @@
 """Lockstep: actor and learner take turns, so that a run on a twin can be repeated exactly.
 
-    actor    rows of a turn ----> waits ...................... loads exactly that version, next turn
-    learner                 ingests, trains what they allow, publishes, grants the turn
+# actor    rows of a turn ----> waits ...................... loads exactly that version, next turn
+# learner                 ingests, trains what they allow, publishes, grants the turn
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WeightsUser(Protocol):
 
 
 class Turns:
-    """Ends a turn after every `rows` control steps; called between two steps by the control thread."""
+    """Ends a turn after every `rows` control steps. Called by the control thread."""
 
     def __init__(
         self,
@@ -69,7 +69,10 @@ class Turns:
         beat: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """version: loaded already, -1: none. lost_after_s: a learner that is not connected for so long ends the run with TurnError."""
+        """version: loaded already, -1: none.
+
+        lost_after_s: a learner that is not connected for so long ends the run with TurnError.
+        """
         self._link, self._recorder, self._runner = link, recorder, runner
         self._rows, self._lost_after_s = rows, lost_after_s
         self._stop, self._beat, self._now = stop, beat, now
@@ -83,17 +86,26 @@ class Turns:
         if self._steps % self._rows:
             return
         self._recorder.flush()
-        sequence = self._recorder.sequence
-        if sequence == self._waited_for:
-            return
-        self._waited_for = sequence
-        version = self._wait(
-            lambda: self._link.wait_turn(sequence, POLL_S), f"finish the turn that ends with chunk {sequence}"
-        )
+        version = self._wait_turn()
         if version is None or version in (NO_POLICY, self._version):
             return
         if self._wait(lambda: self._load(version), f"send policy version {version}"):
             self._version = version
+
+    def finish(self) -> None:
+        """The run is over: let the learner train on the last rows, so that it ends the same way."""
+        self._wait_turn()
+
+    def _wait_turn(self) -> int | None:
+        """The version that the learner names for the chunks sent so far; None: no news."""
+        sequence = self._recorder.sequence
+        if sequence == self._waited_for:
+            return None
+        self._waited_for = sequence
+        return self._wait(
+            lambda: self._link.wait_turn(sequence, POLL_S),
+            f"finish the turn that ends with chunk {sequence}",
+        )
 
     def _load(self, version: int) -> bool | None:
         weights = self._link.wait_weights(version, POLL_S)
@@ -101,8 +113,8 @@ class Turns:
             return None
         if not self._runner.load(weights):
             raise TurnError(
-                f"policy version {version} does not fit this actor. Give actor and learner the same "
-                "task, agent and size, and start both again."
+                f"policy version {version} does not fit this actor. Give actor and learner the "
+                "same task, agent and size, and start both again."
             )
         return True
 
@@ -118,9 +130,9 @@ class Turns:
                 heard_s = time_s
             if time_s - heard_s > self._lost_after_s:
                 raise TurnError(
-                    f"the learner is gone for {time_s - heard_s:.0f} s and did not {what}. In lockstep "
-                    "the actor cannot go on alone: start the learner again, then this actor with the "
-                    "same run; nothing recorded is lost."
+                    f"the learner is gone for {time_s - heard_s:.0f} s and did not {what}. In "
+                    "lockstep the actor cannot go on alone: start the learner again, then this "
+                    "actor with the same run; nothing recorded is lost."
                 )
             if time_s - said_s >= SAY_EVERY_S:
                 said_s = time_s

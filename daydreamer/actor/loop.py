@@ -1,7 +1,7 @@
 """The control loop: read, think, check, command, one step every control period.
 
-Nothing in here waits for disk, network or weights: rows go to the recorder, figures to the report, new
-policies appear in the runner.
+Nothing in here waits for disk, network or weights: rows go to the recorder, figures to the report,
+new policies appear in the runner.
 
     # row     first          next           next
     # obs     o0 --- act --> o1 --- act --> o2
@@ -48,6 +48,9 @@ class SafetyLayer(Protocol):
     def check(self, reading: Reading, command: FloatArray, now_s: float) -> SafetyVerdict:
         """The command to send instead, or stop."""
 
+    def restart(self) -> None:
+        """The body has rested."""
+
 
 class StepRecord(NamedTuple):
     """What the report hears of one control step."""
@@ -72,7 +75,9 @@ class ControlLoop:
     beat: Callable[[], None]  # tells the watchdog that the loop is alive
     steps: int = 0
 
-    def run(self, stop: Callable[[], bool], between_steps: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self, stop: Callable[[], bool], between_steps: Callable[[], None] = lambda: None
+    ) -> None:
         """Drive the robot until stop() is true. Whatever happens, the robot comes to rest."""
         try:
             self.robot.connect()
@@ -89,6 +94,7 @@ class ControlLoop:
 
     def _drive(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> None:
         """Step from a standstill until stop() is true or the runner wants rest."""
+        self.safety.restart()
         reading = self.robot.read()
         arrival = self._begin(reading)
         executed, is_first = self._no_action(), True
@@ -138,7 +144,7 @@ class ControlLoop:
 
     def _emergency_stop(self, verdict: SafetyVerdict) -> None:
         self.robot.stop()
-        reasons = "; ".join(event.message for event in verdict.events)
+        reasons = "; ".join(event.message for event in verdict.events if event.action == "stop")
         raise RobotError(
             f"the safety layer stopped the robot: {reasons}. "
             "Find the cause, then start again with the same run: it goes on where it ended."

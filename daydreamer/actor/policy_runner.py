@@ -29,7 +29,7 @@ OldPolicy = Literal["run", "hold", "stop"]
 
 
 class Choice(NamedTuple):
-    """What to do next: action (A,) in [-1, 1] or one-hot, and who chose it by which policy version."""
+    """What to do next: action (A,) in [-1, 1] or one-hot, who chose it, by which version."""
 
     action: FloatArray
     version: int
@@ -105,7 +105,7 @@ class PolicyRunner:
         return Choice(action, self.version, POLICY)
 
     def load(self, weights: Weights) -> bool:
-        """Take weights in the spare copy and offer it; False when they do not fit. Loading thread."""
+        """Load the spare copy and offer it; False when the weights do not fit. Loading thread."""
         spare = self._spare
         try:
             spare.load_arrays(weights.tensors)
@@ -113,7 +113,9 @@ class PolicyRunner:
         except (ValueError, RuntimeError) as error:
             self.refused += 1
             if self.refused == 1:
-                log.error("policy version %d refused, the last one stays: %s", weights.version, error)
+                log.error(
+                    "policy version %d refused, the last one stays: %s", weights.version, error
+                )
             return False
         self._offer = _Loaded(spare, weights.version, self._now())
         return True
@@ -153,7 +155,7 @@ class PolicyRunner:
         return self._rng.uniform(-1, 1, size).astype(np.float32)
 
     def _warm(self, policy: Policy) -> None:
-        """One step on zeros: what is built lazily is built here, and a policy that yields NaN is seen."""
+        """One step on zeros: what is built lazily is built here, and a NaN shows."""
         action, _ = policy.step(
             {
                 name: torch.from_numpy(np.zeros((1, *spec.shape), spec.dtype))
@@ -170,7 +172,7 @@ class PolicyRunner:
 
 
 class WeightsLoader:
-    """The loading thread: newest weights from the link into the runner, away from the control thread."""
+    """The loading thread: brings the newest weights from the link into the runner."""
 
     def __init__(
         self, newest: Callable[[], Weights | None], runner: PolicyRunner, poll_s: float = 0.02

@@ -1,6 +1,6 @@
 """How far the whole run is, earlier sessions included.
 
-    run = stored by the learner + waiting in this actor's journal + driven in this session
+run = stored by the learner + waiting in this actor's journal + driven in this session
 """
 
 from __future__ import annotations

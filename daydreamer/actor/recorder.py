@@ -1,7 +1,7 @@
 """Builds rows from what happened and closes chunks by size or age.
 
-The newest row of a running episode is held back until the next one arrives: whatever then goes wrong
-(emergency stop, dead sensor, Ctrl-C), the episode can still be ended on that row with is_last.
+The newest row of a running episode is held back until the next one arrives: whatever then goes
+wrong (emergency stop, dead sensor, Ctrl-C), the episode can still be ended on it with is_last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robots.base import Arrival, FloatArray
 
 
 class Recorder:
-    """One session's rows, in order. Called by the control thread: touches neither disk nor network."""
+    """One session's rows, in order. For the control thread: touches neither disk nor network."""
 
     def __init__(
         self,
@@ -55,7 +55,9 @@ class Recorder:
         action = np.zeros(self._columns["action"].shape[1:], np.float32)
         self._append(arrival, time_s, action, version=-1, who=SCRIPTED, first=True)
 
-    def add(self, arrival: Arrival, time_s: float, action: FloatArray, version: int, who: int) -> None:
+    def add(
+        self, arrival: Arrival, time_s: float, action: FloatArray, version: int, who: int
+    ) -> None:
         """The row that `action` (A,), as executed, led to."""
         self._append(arrival, time_s, action, version=version, who=who, first=False)
         if arrival.is_last:
@@ -74,7 +76,14 @@ class Recorder:
         self._emit(self._rows - 1)
 
     def _append(
-        self, arrival: Arrival, time_s: float, action: FloatArray, *, version: int, who: int, first: bool
+        self,
+        arrival: Arrival,
+        time_s: float,
+        action: FloatArray,
+        *,
+        version: int,
+        who: int,
+        first: bool,
     ) -> None:
         if not self._rows:
             self._opened_s = self._now()
@@ -102,7 +111,15 @@ class Recorder:
         self.sequence += 1
         sent = {name: column[:rows].copy() for name, column in self._columns.items()}
         self._send(
-            Chunk(self._run, self._actor, self._session, self.sequence, self._episode, self._first_row, sent)
+            Chunk(
+                self._run,
+                self._actor,
+                self._session,
+                self.sequence,
+                self._episode,
+                self._first_row,
+                sent,
+            )
         )
         left = self._rows - rows
         for column in self._columns.values():

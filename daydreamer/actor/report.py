@@ -1,4 +1,4 @@
-"""Figures of a running actor: taken without waiting by the control thread, written by a thread of its own."""
+"""Figures of a running actor: the control thread drops them off, another thread writes them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Report:
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
         self._written_s = now()
         self._written_steps = 0
+        self._rate_hz = 0.0  # control steps per wall second
         self._steps = 0
         self._robot_s = 0.0
         self._random_steps = 0
@@ -83,10 +84,12 @@ class Report:
 
     def _write(self) -> None:
         time_s = self._now()
+        passed_s = time_s - self._written_s
+        if passed_s >= self._log_every_s / 2:  # the last line, at the end, may cover a moment only
+            self._rate_hz = (self._steps - self._written_steps) / passed_s
         values: dict[str, float] = {
             **self._counters(),
-            "actor/steps_per_s": (self._steps - self._written_steps)
-            / max(time_s - self._written_s, 1e-9),
+            "actor/steps_per_s": self._rate_hz,
             "actor/policy_age_s": self._age_s,
             "actor/random_steps": self._random_steps,
             "actor/episodes": self._episodes,

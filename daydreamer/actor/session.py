@@ -1,4 +1,4 @@
-"""One session: everything an actor needs, put together, driven, and taken apart in the right order."""
+"""One session: everything an actor needs, put together, driven, and taken apart in order."""
 
 from __future__ import annotations
 
@@ -100,18 +100,18 @@ def _await_learner(cfg: Config, link: Link, stop: StopFlag, progress: Progress) 
         if status.refused is not None:
             raise WireError(
                 f"the learner at {cfg.actor.learner} refuses this actor: {status.refused}. "
-                "Start both with the same task, size and mode, and the same version of this program."
+                "Start both with the same task, size, mode and version of this program."
             )
         if progress.heard(status):
             return
         stop.wait(0.02)
     if cfg.mode == "lockstep" and not stop():
         raise TurnError(
-            f"no learner answers at {cfg.actor.learner}. In lockstep the actor cannot go on alone: start "
-            "`daydreamer learner` first, or use mode=async."
+            f"no learner answers at {cfg.actor.learner}. In lockstep the actor cannot go on alone: "
+            "start `daydreamer learner` first, or use mode=async."
         )
     log.warning(
-        "no learner answers at %s yet; the robot starts without it and keeps its rows in the journal",
+        "no learner answers at %s yet; the robot starts without it, its rows wait in the journal",
         cfg.actor.learner,
     )
 
@@ -203,6 +203,7 @@ def _drive(
             )
             with _running(report, watchdog):
                 loop.run(over, turns)
+                turns.finish()
         else:
             with _running(report, watchdog, WeightsLoader(link.newest_weights, runner)):
                 loop.run(over)
@@ -210,7 +211,7 @@ def _drive(
 
 
 def _first_policy(link: Link, runner: PolicyRunner, stop: StopFlag) -> int:
-    """Load the policy of a learner that has one, before the robot moves. Returns its version or -1."""
+    """Load the learner's policy, if it has one, before the robot moves. Its version, or -1."""
     end_s = time.monotonic() + POLICY_WAIT_S
     while link.status.newest_version_seen > NO_POLICY and not stop() and time.monotonic() < end_s:
         weights = link.wait_weights(0, 0.1)
@@ -238,7 +239,12 @@ def _conclude(clock: ControlClock, steps: int, progress: Progress) -> None:
     log.info("%d control steps in this session, %d in the run", steps, progress.total(steps))
     if clock.late_steps:
         worst = ", ".join(f"{n} in {stage}" for stage, n in clock.late_by_stage.most_common(3))
-        log.info("%d steps were late (%.1f %%): %s", clock.late_steps, 100 * clock.late_steps / steps, worst)
+        log.info(
+            "%d steps were late (%.1f %%): %s",
+            clock.late_steps,
+            100 * clock.late_steps / steps,
+            worst,
+        )
 
 
 def _drain(link: Link, drain_s: float) -> None:
@@ -246,8 +252,8 @@ def _drain(link: Link, drain_s: float) -> None:
         return
     status = link.status
     log.warning(
-        "%d chunks (%d bytes) are not acknowledged. They are safe in the journal and leave when an actor "
-        "with the same run and id is started next.",
+        "%d chunks (%d bytes) are not acknowledged. They are safe in the journal and leave when an "
+        "actor with the same run and id is started next.",
         status.journal_chunks,
         status.journal_bytes,
     )

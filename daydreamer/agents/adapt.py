@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 
 class AdaptiveScale(nn.Module):
-    """A loss weight that holds a quantity at a target (DayDreamer's AutoAdapt, velocity and tolerance 0.1).
+    """A loss weight that holds a quantity at a target (DayDreamer's AutoAdapt).
 
-    hold="down": the weight grows while the quantity is above target, so adding weight * quantity to a
-    loss pulls it down. hold="up": the weight grows while it is below; subtract weight * quantity.
+    hold="down": the weight grows while the quantity is above target, so adding weight * quantity
+    to a loss pulls it down. hold="up": it grows while the quantity is below; subtract the product.
+    Velocity and tolerance are 0.1.
     """
 
     value: Tensor
@@ -55,7 +56,8 @@ class RunningMoments(nn.Module):
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()
         self.decay = decay
-        self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))  # of x, of x^2, of weight
+        # Discounted sums of x, of x^2 and of the weights.
+        self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))
 
     @torch.no_grad()
     def update(self, x: Tensor) -> tuple[Tensor, Tensor]:

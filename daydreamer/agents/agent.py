@@ -34,7 +34,10 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 class Agent:
-    """World model and behaviour with their optimizers. Deterministic for a seed, a device and its batches."""
+    """World model and behaviour with their optimizers.
+
+    Deterministic for a seed, a device and its batches.
+    """
 
     def __init__(
         self,
@@ -61,12 +64,13 @@ class Agent:
         }
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One update from rows (B, T, ...). Returns scalar metrics; `bad` counts skipped optimizer steps."""
+        """One update from rows (B, T, ...). Returns scalar metrics.
+
+        `bad` counts the optimizers that skipped their step: loss or gradient was not finite.
+        """
         batch = {key: x.to(self.device, non_blocking=True) for key, x in batch.items()}
         lead = batch["is_first"].shape
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.cfg.precision == "bf16"
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cfg.precision == "bf16"):
             uniform = torch.rand(
                 *lead, self.model.rssm.latents.stoch, generator=self.generator, device=self.device
             )
@@ -79,7 +83,9 @@ class Agent:
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.cfg.precision == "bf16"
             ):
-                behavior = self.behavior.loss(self.model, start, start_cont, self.generator)
+                behavior = self.behavior.loss(
+                    self.model, start, start_cont, batch["reward"], self.generator
+                )
             reports["critic"] = self.optimizers["critic"].step(behavior.critic)
             reports["actor"] = self.optimizers["actor"].step(behavior.actor)
         self.updates += 1
@@ -91,7 +97,7 @@ class Agent:
         return metrics
 
     def _starts(self, post: Latent, cont: Tensor) -> tuple[Latent, Tensor]:
-        """Beliefs (B, T, ...) -> (N, ...): all of them, or imagination_starts drawn without replacement."""
+        """Beliefs (B, T, ...) -> (N, ...): all of them, or imagination_starts drawn at random."""
         flat, cont = Latent(*(x.flatten(0, 1) for x in post)), cont.flatten()
         wanted = self.cfg.imagination_starts
         if not 0 < wanted < len(cont):

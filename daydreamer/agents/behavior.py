@@ -68,6 +68,7 @@ class Behavior(nn.Module):
             shape=(action.size if self.actor.continuous else 1,),
         )
         self.advantage_moments = RunningMoments()
+        self.reward_moments = RunningMoments(0.999)
 
     def imagine(self, model: WorldModel, start: Latent, generator: torch.Generator) -> Imagined:
         """Roll the policy through the model from start (N, ...).
@@ -82,6 +83,10 @@ class Behavior(nn.Module):
                 seen = feats[-1].detach()
                 chosen = self.actor(seen)
                 action = self.actor.sample(chosen, self.actor.noise_like(seen, generator))
+                if (
+                    self.cfg.clip_imagined
+                ):  # straight-through, or a clipped action would never learn
+                    action = action + (action.clamp(-1, 1) - action).detach()
                 uniform = torch.rand(
                     len(seen), model.rssm.latents.stoch, generator=generator, device=seen.device
                 )
@@ -98,9 +103,16 @@ class Behavior(nn.Module):
         return Imagined(feat, torch.stack(actions, 1), stacked)
 
     def loss(
-        self, model: WorldModel, start: Latent, start_cont: Tensor, generator: torch.Generator
+        self,
+        model: WorldModel,
+        start: Latent,
+        start_cont: Tensor,
+        replayed_reward: Tensor,
+        generator: torch.Generator,
     ) -> BehaviorLoss:
         """start: beliefs (N, ...) without gradient; start_cont (N,): true 1 - is_terminal there.
+
+        replayed_reward: of the batch, any shape; its running mean centers imagined rewards.
 
         The model must be frozen by the caller (requires_grad off): only actor and critic learn.
         """
@@ -110,8 +122,12 @@ class Behavior(nn.Module):
             reward = symexp(_read(model.reward, imagined.feat[1:]))
             cont = torch.sigmoid(_read(model.cont, imagined.feat[1:]))
             value = symexp(_read(self.slow_critic, imagined.feat))
+            paid = reward
+            if cfg.center_rewards:
+                mean_reward, _ = self.reward_moments.update(replayed_reward)
+                paid = (reward - mean_reward) * (1 - cfg.discount)
             returns = lambda_return(
-                reward, cont, value[:, 1:], discount=cfg.discount, lam=cfg.return_lambda
+                paid, cont, value[:, 1:], discount=cfg.discount, lam=cfg.return_lambda
             )
         weight = discount_weights(
             torch.cat([start_cont.float().unsqueeze(1), cont], 1), discount=cfg.discount

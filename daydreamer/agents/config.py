@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_COUNTS = (
+    "deter",
+    "units",
+    "stoch",
+    "prior_layers",
+    "post_layers",
+    "mlp_layers",
+    "mlp_units",
+    "cnn_depth",
+    "horizon",
+    "slow_critic_updates",
+)
+
 
 def _require(ok: bool, found: str, expected: str) -> None:
     if not ok:
@@ -12,7 +25,7 @@ def _require(ok: bool, found: str, expected: str) -> None:
 
 @dataclass
 class AgentConfig:
-    """Sizes, losses and optimizers of one agent. Defaults are DayDreamer's own for the A1 (size=paper)."""
+    """Sizes, losses and optimizers of one agent. Defaults are DayDreamer's for the A1."""
 
     name: str = "daydreamer"
 
@@ -47,10 +60,14 @@ class AgentConfig:
     slow_critic_updates: int = 100  # updates between two copies into the slow critic
     min_std: float = 0.1  # continuous actor: smallest and ...
     max_std: float = 1.0  # ... largest standard deviation
+    clip_imagined: bool = False  # imagine with actions clipped to [-1, 1], as they are executed
     actor_unimix: float = 0.1  # discrete actor: share of uniform
     entropy_target: float = 0.5  # normalised entropy that the adaptive scale holds
     entropy_scale: float = 1.0  # first scale of the entropy bonus
     advantage_norm: bool = True
+    # Learn values of (reward - its replayed mean) * (1 - discount): a large constant reward then
+    # hides no difference (reward centering, Naik et al. 2024). For tasks that never terminate.
+    center_rewards: bool = False
 
     # Optimizers.
     model_lr: float = 1e-4
@@ -64,22 +81,30 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no agent can be built from."""
-        for key in ("deter", "units", "stoch", "prior_layers", "post_layers", "mlp_layers", "mlp_units",
-                    "cnn_depth", "horizon", "slow_critic_updates"):  # fmt: skip
+        for key in _COUNTS:
             value = getattr(self, key)
             _require(value >= 1, f"agent.{key}={value}", "at least 1")
         _require(self.classes >= 2, f"agent.classes={self.classes}", "at least 2")
-        _require(self.imagination_starts >= 0, f"agent.imagination_starts={self.imagination_starts}",
-                 "0 for every replayed state, or how many")  # fmt: skip
+        starts = self.imagination_starts
+        _require(starts >= 0, f"agent.imagination_starts={starts}", "0 for all, or how many")
         for key in ("unimix", "kl_balance", "return_lambda", "actor_unimix", "entropy_target"):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")
-        _require(0 < self.discount < 1, f"agent.discount={self.discount}", "a number between 0 and 1")
-        _require(0 < self.min_std < self.max_std, f"agent.min_std={self.min_std}",
-                 f"a number between 0 and agent.max_std={self.max_std}")  # fmt: skip
+        discount = self.discount
+        _require(0 < discount < 1, f"agent.discount={discount}", "a number between 0 and 1")
+        _require(
+            0 < self.min_std < self.max_std,
+            f"agent.min_std={self.min_std}",
+            f"a number between 0 and agent.max_std={self.max_std}",
+        )
         for key in ("model_lr", "actor_lr", "critic_lr", "adam_eps", "grad_clip", "kl_target_nats"):
             value = getattr(self, key)
             _require(value > 0, f"agent.{key}={value}", "a positive number")
-        _require(self.initial in ("learned", "zeros"), f"agent.initial={self.initial}", "learned or zeros")
-        _require(self.precision in ("fp32", "bf16"), f"agent.precision={self.precision}", "fp32 or bf16")
-        _require(self.name == "daydreamer", f"agent.name={self.name}", "daydreamer")
+        choices = {
+            "name": ("daydreamer",),
+            "initial": ("learned", "zeros"),
+            "precision": ("fp32", "bf16"),
+        }
+        for key, allowed in choices.items():
+            value = getattr(self, key)
+            _require(value in allowed, f"agent.{key}={value}", " or ".join(allowed))

@@ -41,27 +41,27 @@ def balanced_kl(post: Tensor, prior: Tensor, *, balance: float) -> BalancedKL:
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Sum over all but the first dimension, mean over the first, without the half of a Gaussian (DayDreamer)."""
+    """Sum over all but the first dimension, mean over the first; no half (DayDreamer)."""
     return (prediction.float() - target.float()).square().flatten(1).sum(-1).mean()
 
 
 def symlog_error(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of weight * (prediction - symlog(target))^2; all of one shape. The target has no gradient."""
+    """Mean of weight * (prediction - symlog(sg(target)))^2; all of one shape."""
     error = (prediction.float() - symlog(target.detach().float())).square()
     return (error if weight is None else weight * error).mean()
 
 
 def continue_loss(logits: Tensor, is_terminal: Tensor) -> Tensor:
-    """Mean Bernoulli negative log-likelihood of 1 - is_terminal, same shapes. A time-out is no end."""
+    """Mean Bernoulli loss of 1 - is_terminal, same shapes. A time-out is no end."""
     return F.binary_cross_entropy_with_logits(logits.float(), 1.0 - is_terminal.float())
 
 
 def lambda_return(
     reward: Tensor, cont: Tensor, next_value: Tensor, *, discount: float, lam: float
 ) -> Tensor:
-    """TD(lambda) targets R_0 .. R_H-1. All (B, H), entry k belonging to state k + 1. Returns (B, H).
+    """TD(lambda) targets R_0 .. R_H-1, (B, H). All (B, H), entry k belonging to state k + 1.
 
-    R_k = reward_k + discount cont_k ((1 - lam) next_value_k + lam R_k+1), R_H = the last next_value.
+    R_k = reward_k + discount cont_k ((1 - lam) next_value_k + lam R_k+1), R_H = last next_value.
     """
     target, targets = next_value[:, -1], []
     for k in reversed(range(reward.shape[1])):
@@ -72,9 +72,11 @@ def lambda_return(
 
 
 def discount_weights(cont: Tensor, *, discount: float) -> Tensor:
-    """How much an imagined state still counts. cont (B, H+1), its first column true. (B, H+1), no gradient.
+    """How much an imagined state still counts, without gradient: (B, H+1).
 
-    cumprod(discount * cont) / discount: the first weight is cont_0, so a terminal start weighs nothing.
+    cont (B, H+1), its first column true.
+
+    cumprod(discount * cont) / discount: the first weight is cont_0, a terminal start weighs nothing.
     """
     return (torch.cumprod(discount * cont.detach(), dim=1) / discount).detach()
 

@@ -1,4 +1,4 @@
-"""Adam as DayDreamer uses it: clip by global norm, decoupled decay on kernels, skip what is not finite."""
+"""Adam as DayDreamer uses it: clipped by global norm, decoupled decay on kernels only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class StepReport(NamedTuple):
-    """Scalars: the gradient's global norm before clipping, and whether the step was skipped (0 or 1)."""
+    """Scalars: the gradient's global norm before clipping; 1 if the step was skipped."""
 
     grad_norm: Tensor
     skipped: Tensor
@@ -36,7 +36,9 @@ class Optimizer:
             {"params": kernels, "weight_decay": weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
+        self.adam = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=lr, eps=eps, fused=True
+        )
 
     def step(self, loss: Tensor) -> StepReport:
         """Backward from a scalar loss into these parameters alone, then one clipped step.

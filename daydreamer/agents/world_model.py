@@ -28,7 +28,7 @@ class ModelLoss(NamedTuple):
 
 
 class WorldModel(nn.Module):
-    """Learns to predict what a robot sees, earns and survives (DreamerV2's, with DayDreamer's losses)."""
+    """Predicts what a robot sees, earns and survives (DreamerV2 with DayDreamer's losses)."""
 
     def __init__(
         self, cfg: AgentConfig, observations: Mapping[str, ArraySpec], action: ActionSpec
@@ -49,17 +49,22 @@ class WorldModel(nn.Module):
         self.reward = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
         self.cont = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
         self.kl_scale = AdaptiveScale(
-            cfg.kl_target_nats, hold="down", initial=cfg.kl_scale, low=1e-3, high=max(1.0, cfg.kl_scale)
+            cfg.kl_target_nats,
+            hold="down",
+            initial=cfg.kl_scale,
+            low=1e-3,
+            high=max(1.0, cfg.kl_scale),
         )
 
     def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Observations (B, T, ...) -> (B, T, E), all frames in one pass."""
         lead = batch["is_first"].shape
-        embed: Tensor = self.encoder({key: batch[key].flatten(0, 1) for key in self.keys})
-        return embed.unflatten(0, lead)
+        flat: Tensor = self.encoder({key: batch[key].flatten(0, 1) for key in self.keys})
+        embed: Tensor = flat.unflatten(0, lead)
+        return embed
 
     def loss(self, batch: Mapping[str, Tensor], uniform: Tensor) -> ModelLoss:
-        """batch: rows (B, T, ...); uniform (B, T, S) for the latent samples. Adapts the KL scale."""
+        """batch: rows (B, T, ...); uniform (B, T, S) draws the latents. Adapts the KL scale."""
         cfg = self.cfg
         post, post_probs, prior_probs = self.rssm.observe(
             self.embed(batch), batch["action"], batch["is_first"], uniform
@@ -74,7 +79,11 @@ class WorldModel(nn.Module):
                 prediction, target.float() / 255 if is_image else target
             )
         reward = self.reward(feat).squeeze(-1)
-        losses["reward_loss"] = cfg.reward_scale * symlog_error(reward, batch["reward"].flatten())
+        # A first row's reward was earned by no action in the window: nothing could predict it.
+        earned = (~batch["is_first"].flatten()).float()
+        losses["reward_loss"] = cfg.reward_scale * symlog_error(
+            reward, batch["reward"].flatten(), earned
+        )
         cont = self.cont(feat).squeeze(-1)
         losses["cont_loss"] = cfg.cont_scale * continue_loss(cont, batch["is_terminal"].flatten())
         kl = balanced_kl(post_probs, prior_probs, balance=cfg.kl_balance)

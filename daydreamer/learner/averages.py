@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Averages:
-    """Sums stay on the device until they are asked for: an update never waits for its own figures."""
+    """Sums stay on the device until they are asked for: no update waits for its own figures."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

@@ -1,10 +1,10 @@
 """Checkpoints: complete or invisible, checked when read, without pickle.
 
-    RUN/learner/checkpoints/<updates>/state.safetensors   tensors: agent, optimizers, generators
-                                      state.json          everything else, and where tensors belong
-                                      policy.safetensors  what actors run; wire.weights reads it
-                                      manifest.json       size and SHA-256 of the three
-    RUN/learner/checkpoints/latest -> <updates>
+RUN/learner/checkpoints/<updates>/state.safetensors   tensors: agent, optimizers, generators
+                                  state.json          everything else, and where tensors belong
+                                  policy.safetensors  what actors run; wire.weights reads it
+                                  manifest.json       size and SHA-256 of the three
+RUN/learner/checkpoints/latest -> <updates>
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ class Checkpoints:
         for left_over in self.root.glob(".writing-*"):
             shutil.rmtree(left_over, ignore_errors=True)
 
-    def save(self, updates: int, state: Mapping[str, Any], policy: Mapping[str, NDArray[Any]]) -> Path:
-        """Write a checkpoint and drop the oldest. Raises CheckpointError; then nothing has changed."""
+    def save(
+        self, updates: int, state: Mapping[str, Any], policy: Mapping[str, NDArray[Any]]
+    ) -> Path:
+        """Write a checkpoint, drop the oldest. Raises CheckpointError; then nothing has changed."""
         final = self.root / str(updates)
         if final.exists():  # nothing was trained since
             return final
@@ -161,8 +163,8 @@ def _newest(root: Path) -> tuple[int, dict[str, bytes], list[int]] | None:
             continue
     if damaged:
         raise CheckpointError(
-            f"none of the {len(damaged)} checkpoints in {root} is intact. Move that folder away to train "
-            "anew from the stored rows, or put back a copy of it."
+            f"none of the {len(damaged)} checkpoints in {root} is intact. Move that folder away to "
+            "train anew from the stored rows, or put back a copy of it."
         )
     return None
 

@@ -1,4 +1,4 @@
-"""What the training thread does between updates when it is due: publish, checkpoint, write metrics."""
+"""What the training thread does between updates when due: publish, checkpoint, write metrics."""
 
 from __future__ import annotations
 

@@ -19,9 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Ingest:
-    """Feeds replay and limiter. store() is called by the server's thread, the rest by the trainer's."""
+    """Feeds replay and limiter. The server's thread calls store(), the trainer's the rest."""
 
-    def __init__(self, replay: SequenceReplay, limiter: ReplayRatioLimiter, *, in_turns: bool) -> None:
+    def __init__(
+        self, replay: SequenceReplay, limiter: ReplayRatioLimiter, *, in_turns: bool
+    ) -> None:
         self._replay, self._limiter, self._in_turns = replay, limiter, in_turns
         self._line: deque[Chunk] = deque()
         self._arrived = threading.Condition()
@@ -31,8 +33,8 @@ class Ingest:
     def load(self, archive: Archive, rows_done: int) -> None:
         """Refill from the archive after a start. Call once, before the server runs.
 
-        rows_done: rows that a lockstep run had taken by its checkpoint. Those behind it wait in line, so
-        that the run goes on exactly where it was, whatever was stored since.
+        rows_done: rows that a lockstep run had taken by its checkpoint. Those behind it wait in
+        line, so that the run goes on exactly where it was, whatever was stored since.
         """
         summary = archive.summary()
         taken = summary.rows_ever - summary.rows  # evicted

@@ -1,4 +1,4 @@
-"""Ships policy weights: cut by the training thread, packed and handed out by a thread of its own."""
+"""Ships policy weights: cut by the training thread, packed and handed out by another one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Publisher:
             self._changed.notify()
 
     def publish_now(self, arrays: Arrays, version: int) -> None:
-        """Publish before returning: lockstep, or the start of a resumed run. No thread is needed."""
+        """Publish before returning: in lockstep, or when a run goes on. Needs no thread."""
         self._cut_version, self._cut_s = version, self._now()
         self._send(arrays, version, time.time())
 

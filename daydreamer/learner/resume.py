@@ -22,7 +22,7 @@ def freeze(trainer: Trainer) -> dict[str, Any]:
         "bad_in_a_row": trainer.bad_in_a_row,
         "random": {
             "python": random.getstate(),
-            "numpy": np.random.get_state(legacy=False),
+            "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # as seeded at the start
             "torch": torch.get_rng_state(),
         },
     }
@@ -36,5 +36,5 @@ def thaw(trainer: Trainer, state: Mapping[str, Any]) -> None:
     generators = state["random"]
     version, internal, gauss = generators["python"]
     random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(generators["numpy"])
+    np.random.set_state(generators["numpy"])  # noqa: NPY002  # as above
     torch.set_rng_state(generators["torch"])

@@ -40,7 +40,12 @@ class DirectSampler:
     """Draws when asked: the batch depends on nothing but the memory and the generator."""
 
     def __init__(
-        self, replay: SequenceReplay, observations: tuple[str, ...], batch: int, length: int, seed: int
+        self,
+        replay: SequenceReplay,
+        observations: tuple[str, ...],
+        batch: int,
+        length: int,
+        seed: int,
     ) -> None:
         self._replay, self._batch, self._length = replay, batch, length
         self._columns = (*observations, *_ROW_KEYS)

@@ -30,8 +30,8 @@ def train_in_turns(
 ) -> None:
     """One chunk, the updates it allows, the policy, the turn: then the next chunk.
 
-    grant: (session, sequence, version) lets an actor go on. A stop in the middle of a turn is harmless:
-    its updates come first when the run goes on.
+    grant: (session, sequence, version) lets an actor go on. A stop in the middle of a turn is
+    harmless: its updates come first when the run goes on.
     """
     _finish_turn(trainer, housekeeping, stop)
     version = housekeeping.publish()

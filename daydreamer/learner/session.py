@@ -1,4 +1,4 @@
-"""One session of the learner: everything it needs, put together, and taken apart in the right order."""
+"""One session of the learner: everything it needs, put together and taken apart in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import torch
 
 from daydreamer.agents.agent import build_agent
-from daydreamer.config import Config, fingerprint
+from daydreamer.config import Config, ConfigError, fingerprint
 from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
@@ -47,7 +47,7 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     if own.threads:
         torch.set_num_threads(own.threads)
     seed_everything(cfg.seed)
-    device = own.device if own.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(own.device)
     run = cfg.folder.resolve().name
     task = cfg.task.build()
     columns = {name: Column(spec.dtype, spec.shape) for name, spec in task.observations.items()}
@@ -58,7 +58,9 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     replay = SequenceReplay(
         schema, own.capacity_rows, cross_episodes=own.cross_episodes, ends_bonus=own.ends_bonus
     )
-    limiter = ReplayRatioLimiter(own.replay_ratio, own.prefill_rows, own.batch * own.length, own.pretrain)
+    limiter = ReplayRatioLimiter(
+        own.replay_ratio, own.prefill_rows, own.batch * own.length, own.pretrain
+    )
     ingest = Ingest(replay, limiter, in_turns=in_turns)
     direct = DirectSampler(replay, tuple(columns), own.batch, own.length, cfg.seed)
     trainer = Trainer(
@@ -117,3 +119,15 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
         housekeeping.write_metrics()
     housekeeping.save()
     log.info("stopped after %d updates", trainer.agent.updates)
+
+
+def _device(wanted: str) -> str:
+    """What learner.device comes to on this machine. Raises ConfigError if the GPU is missing."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"learner.device={wanted}: torch {torch.__version__} finds no CUDA GPU here. "
+            "Use learner.device=cpu, or install a torch built for your driver."
+        )
+    return wanted

@@ -1,6 +1,6 @@
 """Nested state (dicts, lists, numbers, tensors) as JSON and named tensors, and back. No pickle.
 
-    {"step": 3, "w": tensor}  <->  {"step": 3, "w": {"$tensor": "w"}}  and  {"w": tensor}
+{"step": 3, "w": tensor}  <->  {"step": 3, "w": {"$tensor": "w"}}  and  {"w": tensor}
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MARKS = ("$tensor", "$array", "$items", "$tuple")
 
 
 def split(value: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
-    """What JSON can hold, and the tensors it refers to (contiguous, on the CPU, sharing no memory)."""
+    """What JSON can hold, and the tensors it names (contiguous, on the CPU, sharing no memory)."""
     tensors: dict[str, Tensor] = {}
     return _split(value, path or "root", tensors), tensors
 
@@ -45,14 +45,18 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         if all(isinstance(key, str) for key in value) and not value.keys() & set(_MARKS):
             return {key: _split(item, f"{path}.{key}", tensors) for key, item in value.items()}
         # JSON would turn an optimizer's integer keys into text.
-        return {"$items": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]}
+        return {
+            "$items": [[key, _split(item, f"{path}.{key}", tensors)] for key, item in value.items()]
+        }
     if isinstance(value, tuple):
         return {"$tuple": [_split(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]}
     if isinstance(value, list):
         return [_split(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"{path} is a {type(value).__name__}; a checkpoint holds tensors and plain values")
+    raise TypeError(
+        f"{path} is a {type(value).__name__}; a checkpoint holds tensors and plain values"
+    )
 
 
 def _join_marked(mark: str, content: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -70,7 +70,7 @@ class Trainer:
         return self.limiter.updates_allowed(self.agent.updates) > 0
 
     def update(self) -> bool:
-        """One update; False when no batch was to be had. Raises TrainingError after too many bad ones."""
+        """One update; False: no batch yet. Raises TrainingError after too many bad updates."""
         asked_s = self._now()
         batch = self.sampler.next_batch(BATCH_WAIT_S)
         started_s = self._now()
@@ -90,13 +90,15 @@ class Trainer:
         self.bad_updates += 1
         self.bad_in_a_row += 1
         if self.bad_in_a_row == 1:
-            log.warning("update %d had a non-finite loss or gradient and was skipped", self.agent.updates)
+            log.warning(
+                "update %d had a non-finite loss or gradient and was skipped", self.agent.updates
+            )
         if self.bad_in_a_row < self._max_bad:
             return
         path = self._evidence_dir / f"bad_batch_{self.agent.updates}.npz"
         np.savez_compressed(path, **{name: x.numpy() for name, x in batch.items()})  # type: ignore[arg-type]
         raise TrainingError(
             f"{self.bad_in_a_row} updates in a row had non-finite losses or gradients "
-            f"(learner.max_bad_updates={self._max_bad}). The last batch is in {path}. Look there for rows "
-            "out of range, or lower the learning rates; the last checkpoint is intact."
+            f"(learner.max_bad_updates={self._max_bad}). The last batch is in {path}. Look there "
+            "for rows out of range, or lower the learning rates; the last checkpoint is intact."
         )

@@ -1,4 +1,4 @@
-"""The policy's distribution over actions: Normal for continuous, one-hot with unimix for discrete."""
+"""The policy's distribution over actions: Normal if continuous, one-hot if discrete."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Policies(NamedTuple):
 
 
 class ActorHead(nn.Module):
-    """Features -> distribution over actions (DayDreamer: mean tanh(m), std in [min_std, max_std])."""
+    """Features -> distribution over actions (DayDreamer: mean tanh(m), bounded std)."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ActorHead(nn.Module):
         self.mlp = MLP(feat_size, units, layers, action.size * (2 if self.continuous else 1))
 
     def forward(self, feat: Tensor) -> Policies:
-        """feat (..., F)."""
+        """Feat (..., F)."""
         out = self.mlp(feat).float()
         if not self.continuous:
             return Policies(None, None, mixed_probs(out, self.unimix))

@@ -1,4 +1,4 @@
-"""Observations to one embedding and back: vectors by an MLP, images by convolutions, fused in one step."""
+"""Observations to one embedding and back: vectors by an MLP, images by convolutions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChannelNorm(nn.Module):
 
 
 def split_keys(observations: Mapping[str, ArraySpec]) -> tuple[list[str], list[str]]:
-    """Names of vector keys and of image keys, each sorted. Raises ValueError on another image size."""
+    """Names of vector and of image keys, each sorted. Raises ValueError on another image size."""
     images = sorted(key for key, spec in observations.items() if spec.is_image)
     for key in images:
         if observations[key].shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
@@ -51,7 +51,12 @@ class Encoder(nn.Module):
     """(N, ...) observations -> (N, embed_size)."""
 
     def __init__(
-        self, observations: Mapping[str, ArraySpec], *, mlp_layers: int, mlp_units: int, cnn_depth: int
+        self,
+        observations: Mapping[str, ArraySpec],
+        *,
+        mlp_layers: int,
+        mlp_units: int,
+        cnn_depth: int,
     ) -> None:
         super().__init__()
         self.vectors, self.images = split_keys(observations)
@@ -74,10 +79,12 @@ class Encoder(nn.Module):
             self.embed_size += 2 * 2 * channels
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """Vectors (N, ...) of any number type, images (N, 64, 64, C) uint8. Returns (N, embed_size)."""
+        """Vectors (N, ...) of any type, images (N, 64, 64, C) uint8. Returns (N, embed_size)."""
         parts = []
         if self.vectors:
-            parts.append(self.mlp(torch.cat([obs[key].flatten(1).float() for key in self.vectors], -1)))
+            parts.append(
+                self.mlp(torch.cat([obs[key].flatten(1).float() for key in self.vectors], -1))
+            )
         if self.images:
             pixels = torch.cat([obs[key] for key in self.images], -1).movedim(-1, 1)
             parts.append(self.cnn(pixels.float() / 255))
@@ -85,7 +92,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(N, feat_size) -> predictions of every observation: vectors as they are, images in [0, 1]."""
+    """(N, feat_size) -> every observation: vectors as they are, images in [0, 1]."""
 
     def __init__(
         self,
@@ -102,7 +109,9 @@ class Decoder(nn.Module):
         if self.vectors:
             self.mlp = MLP(feat_size, mlp_units, mlp_layers)
             sizes = {key: vector_size(observations[key]) for key in self.vectors}
-            self.outs = nn.ModuleDict({key: linear(mlp_units, n, scale=0.1) for key, n in sizes.items()})
+            self.outs = nn.ModuleDict(
+                {key: linear(mlp_units, n, scale=0.1) for key, n in sizes.items()}
+            )
         if self.images:
             depths = [feat_size, *(cnn_depth * 2**level for level in (2, 1, 0))]
             layers: list[nn.Module] = []
@@ -117,11 +126,14 @@ class Decoder(nn.Module):
             self.cnn = nn.Sequential(*layers, last)
 
     def forward(self, feat: Tensor) -> dict[str, Tensor]:
-        """feat (N, F). Returns {key: (N, *shape)}; images as (N, 64, 64, C) in [0, 1]."""
+        """Feat (N, F). Returns {key: (N, *shape)}; images as (N, 64, 64, C) in [0, 1]."""
         out = {}
         if self.vectors:
             hidden = self.mlp(feat)
-            out = {key: self.outs[key](hidden).unflatten(1, self.shapes[key] or (1,)) for key in self.vectors}
+            out = {
+                key: self.outs[key](hidden).unflatten(1, self.shapes[key] or (1,))
+                for key in self.vectors
+            }
             out = {key: x if self.shapes[key] else x.squeeze(1) for key, x in out.items()}
         if self.images:
             pixels = torch.sigmoid(self.cnn(feat[:, :, None, None])).movedim(1, -1)

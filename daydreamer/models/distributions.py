@@ -1,7 +1,7 @@
 """Distributions of latents, actions and predictions, as plain functions of tensors.
 
-S variables, C classes. Sources: DreamerV2 (categorical latents, straight-through), DayDreamer (unimix),
-DreamerV3 (symlog).
+S variables, C classes. Sources: DreamerV2 (categorical latents, straight-through), DayDreamer
+(unimix), DreamerV3 (symlog).
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
 
 
 def sample_onehot(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One-hot sample by inverse CDF. probs (..., C), uniform (...,) in [0, 1). Returns (..., C), no gradient.
+    """One-hot sample by inverse CDF, without gradient. probs (..., C), uniform (...,) in [0, 1).
 
-    One uniform number a variable, against C of the Gumbel trick: sampling is a visible part of an update.
+    One uniform number a variable, against C of the Gumbel trick: sampling is a visible part of
+    an update. Returns (..., C).
     """
     with torch.no_grad():
         above = (probs.cumsum(-1) <= uniform.unsqueeze(-1)).sum(-1)
-        # Rounding can leave the last cumulative sum below 1, and above it the largest uniform number.
+        # Rounding can leave the last cumulative sum below the largest uniform number.
         return F.one_hot(above.clamp_max(probs.shape[-1] - 1), probs.shape[-1]).to(probs.dtype)
 
 
@@ -54,7 +55,7 @@ def straight_through(onehot: Tensor, probs: Tensor) -> Tensor:
 
 
 def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) in nats, summed over variables. p, q (..., S, C) probabilities > 0. Returns (...)."""
+    """KL(p || q) in nats, summed over variables. p, q (..., S, C) > 0. Returns (...)."""
     return (p * (p.log() - q.log())).sum((-2, -1))
 
 

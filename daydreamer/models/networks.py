@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +18,20 @@ def uniform_init_(weight: Tensor, fan_in: int, fan_out: int, scale: float = 1.0)
         weight.uniform_(-limit, limit)
 
 
-def linear(n_in: int, n_out: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
-    """nn.Linear with DayDreamer's initial weights and zero bias."""
+def linear(
+    n_in: int,
+    n_out: int,
+    *,
+    bias: bool = True,
+    scale: float = 1.0,
+    fans: tuple[int, int] | None = None,
+) -> nn.Linear:
+    """nn.Linear with DayDreamer's initial weights and zero bias.
+
+    fans: fan-in and fan-out of the whole layer where this is one part of it.
+    """
     layer = nn.Linear(n_in, n_out, bias=bias)
-    uniform_init_(layer.weight, n_in, n_out, scale)
+    uniform_init_(layer.weight, *(fans or (n_in, n_out)), scale)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -42,7 +51,7 @@ class NormAct(nn.Module):
 
 
 class MLP(nn.Module):
-    """`layers` times (Linear, layer norm, ELU); with `n_out`, a Linear of output scale `out_scale` last."""
+    """`layers` times (Linear, layer norm, ELU); with `n_out`, one Linear of `out_scale` last."""
 
     def __init__(
         self, n_in: int, units: int, layers: int, n_out: int | None = None, out_scale: float = 0.1
@@ -59,16 +68,3 @@ class MLP(nn.Module):
         """(..., n_in) -> (..., units or n_out)."""
         out: Tensor = self.blocks(x)
         return out
-
-
-def split_linear(parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear(cat(parts), weight, bias) without the copy; parts share their leading dimensions."""
-    out, start = None, 0
-    for part in parts:
-        stop = start + part.shape[-1]
-        product = F.linear(part, weight[:, start:stop], bias if out is None else None)
-        out = product if out is None else out + product
-        start = stop
-    if out is None or start != weight.shape[1]:
-        raise ValueError(f"parts have {start} features, the weight takes {weight.shape[1]}")
-    return out

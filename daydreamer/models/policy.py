@@ -90,8 +90,8 @@ class Policy(nn.Module):
     ) -> tuple[Tensor, PolicyState]:
         """Choose an action. obs (B, ...), prev_action (B, A) as executed, is_first (B,) bool.
 
-        mode "sample" draws the action, "mode" takes the likeliest; the latent is drawn in both, as it
-        was in training. Returns action (B, A) within [-1, 1] or one-hot, and the new belief.
+        mode "sample" draws the action, "mode" takes the likeliest; the latent is drawn in both, as
+        it was in training. Returns action (B, A) in [-1, 1] or one-hot, and the new belief.
         """
         if mode not in ("sample", "mode"):
             raise ValueError(f"mode={mode!r}: choose sample or mode")
@@ -99,8 +99,8 @@ class Policy(nn.Module):
         start = self.initial()
         h = torch.where(first, start.h, state.h)
         z = torch.where(first, start.z, state.z)
-        action_share = self.cell.project_action(prev_action.masked_fill(first, 0.0))
-        embed_share = self.posterior.project_embed(self.encoder(obs))
+        action_share = self.cell.from_action(prev_action.masked_fill(first, 0.0))
+        embed_share = self.posterior.from_embed(self.encoder(obs))
         h = self.cell(h, z, action_share)
         uniform = torch.rand(h.shape[0], self.latents.stoch, generator=generator, device=h.device)
         z = self.latents.draw(self.latents.probs(self.posterior(h, embed_share)), uniform)
@@ -122,7 +122,7 @@ class Policy(nn.Module):
         }
 
     def load_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take the weights of arrays(). Raises ValueError naming what is missing, extra or misshapen."""
+        """Take the weights of arrays(). Raises ValueError naming what does not fit."""
         own = self.state_dict()
         wrong = [f"{name} is missing" for name in own.keys() - arrays.keys()]
         wrong += [f"{name} is not part of this policy" for name in arrays.keys() - own.keys()]

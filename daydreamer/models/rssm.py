@@ -1,6 +1,6 @@
 """The recurrent state-space model of DreamerV2 as DayDreamer uses it: one step in one method.
 
-B batch, T time, A action, E embedding, D deterministic size, S variables of C classes, U hidden units.
+B batch, T time, A action, E embedding, D deterministic, S variables of C classes, U units.
 
     # row      t-1            t
     # z        z_t-1 --.      z_t   drawn from post(h_t, e_t), or from prior(h_t) in imagination
@@ -14,10 +14,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from daydreamer.models.distributions import mixed_probs, mode_onehot, sample_onehot, straight_through
-from daydreamer.models.networks import MLP, NORM_EPS, NormAct, linear, split_linear
+from daydreamer.models.distributions import (
+    mixed_probs,
+    mode_onehot,
+    sample_onehot,
+    straight_through,
+)
+from daydreamer.models.networks import MLP, NORM_EPS, NormAct, linear
 
 
 class Latent(NamedTuple):
@@ -48,7 +52,7 @@ class Categoricals:
         return mixed_probs(logits.unflatten(-1, (self.stoch, self.classes)), self.unimix)
 
     def draw(self, probs: Tensor, uniform: Tensor) -> Tensor:
-        """Sample with straight-through gradient. probs (..., S, C), uniform (..., S) -> (..., S*C)."""
+        """Straight-through sample. probs (..., S, C), uniform (..., S) -> (..., S*C)."""
         return straight_through(sample_onehot(probs, uniform), probs).flatten(-2)
 
     def mode(self, probs: Tensor) -> Tensor:
@@ -65,21 +69,19 @@ class Cell(nn.Module):
 
     def __init__(self, stoch_flat: int, action_size: int, deter: int, units: int) -> None:
         super().__init__()
-        self.inputs = linear(stoch_flat + action_size, units, bias=False)
+        # One layer over [z, a], kept as two matrices: the action's share leaves the time loop, and
+        # slicing a joint matrix would fill a whole gradient with zeros at every step.
+        fans = (stoch_flat + action_size, units)
+        self.from_z = linear(stoch_flat, units, bias=False, fans=fans)
+        self.from_action = linear(action_size, units, bias=False, fans=fans)
         self.inputs_norm = NormAct(units)
         self.gates = linear(units + deter, 3 * deter, bias=False)
         self.gates_norm = nn.LayerNorm(3 * deter, eps=NORM_EPS)
-        self.stoch_flat = stoch_flat
-
-    def project_action(self, action: Tensor) -> Tensor:
-        """The action's share of the input layer, which needs no recurrence. (..., A) -> (..., U)."""
-        return F.linear(action, self.inputs.weight[:, self.stoch_flat :])
 
     def forward(self, h: Tensor, z: Tensor, action_share: Tensor) -> Tensor:
-        """h (B, D), z (B, S*C), action_share (B, U) from project_action. Returns the next h."""
-        x = F.linear(z, self.inputs.weight[:, : self.stoch_flat]) + action_share
-        x = self.inputs_norm(x)
-        parts = self.gates_norm(split_linear([x, h], self.gates.weight))
+        """H (B, D), z (B, S*C), action_share (B, U) = from_action(action). Returns the next h."""
+        x = self.inputs_norm(self.from_z(z) + action_share)
+        parts = self.gates_norm(self.gates(torch.cat([x, h.to(x.dtype)], -1)))
         reset, candidate, update = parts.chunk(3, dim=-1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         return h + torch.sigmoid(update - 1) * (candidate - h)
@@ -90,19 +92,15 @@ class Posterior(nn.Module):
 
     def __init__(self, deter: int, embed: int, units: int, layers: int, stoch_flat: int) -> None:
         super().__init__()
-        self.inputs = linear(deter + embed, units, bias=False)
+        fans = (deter + embed, units)
+        self.from_h = linear(deter, units, bias=False, fans=fans)
+        self.from_embed = linear(embed, units, bias=False, fans=fans)
         self.inputs_norm = NormAct(units)
         self.rest = MLP(units, units, layers - 1, stoch_flat, out_scale=1.0)
-        self.deter = deter
-
-    def project_embed(self, embed: Tensor) -> Tensor:
-        """The embedding's share of the input layer, which needs no recurrence. (..., E) -> (..., U)."""
-        return F.linear(embed, self.inputs.weight[:, self.deter :])
 
     def forward(self, h: Tensor, embed_share: Tensor) -> Tensor:
-        """h (B, D), embed_share (B, U) from project_embed. Returns (B, S*C) logits."""
-        x = F.linear(h, self.inputs.weight[:, : self.deter]) + embed_share
-        logits: Tensor = self.rest(self.inputs_norm(x))
+        """H (B, D), embed_share (B, U) = from_embed(embed). Returns (B, S*C) logits."""
+        logits: Tensor = self.rest(self.inputs_norm(self.from_h(h) + embed_share))
         return logits
 
 
@@ -135,7 +133,7 @@ class RSSM(nn.Module):
         self.feat_size = deter + flat
 
     def initial(self) -> Latent:
-        """The belief before anything was seen: h (D,), z (S*C,); z is the prior's mode, without gradient."""
+        """The belief before anything was seen: h (D,), z (S*C,), the prior's mode."""
         h = torch.tanh(self.initial_h)
         if not self.learn_initial:
             return Latent(h, h.new_zeros(self.latents.flat))
@@ -146,7 +144,9 @@ class RSSM(nn.Module):
     def observe(
         self, embed: Tensor, action: Tensor, is_first: Tensor, uniform: Tensor
     ) -> tuple[Latent, Tensor, Tensor]:
-        """Filter a sequence. embed (B, T, E), action (B, T, A), is_first (B, T) bool, uniform (B, T, S).
+        """Filter a sequence.
+
+        embed (B, T, E), action (B, T, A), is_first (B, T) bool, uniform (B, T, S).
 
         Returns (post, post_probs, prior_probs): Latent of (B, T, ...), two (B, T, S, C).
         Only what is recurrent stays inside the loop over T. No argument is changed.
@@ -156,11 +156,15 @@ class RSSM(nn.Module):
         h = start.h.expand(embed.shape[0], -1)
         z = start.z.expand(embed.shape[0], -1)
         # Mask, do not branch: the action of a first row belongs to no transition of this episode.
-        action_share = self.cell.project_action(torch.where(first, torch.zeros_like(action), action))
-        embed_share = self.posterior.project_embed(embed)
+        action_share = self.cell.from_action(action.masked_fill(first, 0.0))
+        embed_share = self.posterior.from_embed(embed)
         hs, zs, probs = [], [], []
         for action_t, embed_t, first_t, uniform_t in zip(
-            action_share.unbind(1), embed_share.unbind(1), first.unbind(1), uniform.unbind(1), strict=True
+            action_share.unbind(1),
+            embed_share.unbind(1),
+            first.unbind(1),
+            uniform.unbind(1),
+            strict=True,
         ):
             h = torch.where(first_t, start.h, h)
             z = torch.where(first_t, start.z, z)
@@ -175,5 +179,5 @@ class RSSM(nn.Module):
 
     def imagine_step(self, prev: Latent, action: Tensor, uniform: Tensor) -> Latent:
         """One step without looking. prev (B, ...), action (B, A), uniform (B, S)."""
-        h = self.cell(prev.h, prev.z, self.cell.project_action(action))
+        h = self.cell(prev.h, prev.z, self.cell.from_action(action))
         return Latent(h, self.latents.draw(self.latents.probs(self.prior(h)), uniform))

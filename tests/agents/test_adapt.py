@@ -55,7 +55,7 @@ def test_moments_of_the_first_batch_are_its_own() -> None:
 
 
 def test_moments_forget_at_the_stated_rate() -> None:
-    # decay 0.5, batches 0 then 3: weights 0.25, 0.5 -> mean 0.5*3 / 0.75 = 2, square 0.5*9 / 0.75 = 6
+    # decay 0.5, batches 0 then 3: weights 0.25, 0.5; mean 0.5*3 / 0.75 = 2, square 4.5 / 0.75 = 6
     moments = RunningMoments(0.5)
     moments.update(torch.zeros(4))
     mean, std = moments.update(torch.full((4,), 3.0))

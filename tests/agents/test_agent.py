@@ -13,7 +13,8 @@ from daydreamer.agents.config import AgentConfig
 from robots.base import ActionSpec, ArraySpec
 
 SIZES = {
-    "deter": 16, "units": 16, "stoch": 4, "classes": 4, "prior_layers": 1, "mlp_layers": 1, "mlp_units": 16,
+    "deter": 16, "units": 16, "stoch": 4, "classes": 4, "prior_layers": 1, "mlp_layers": 1,
+    "mlp_units": 16,
     "cnn_depth": 2, "horizon": 4,
 }  # fmt: skip
 KINDS = [ActionSpec("continuous", 2), ActionSpec("discrete", 3)]
@@ -26,7 +27,9 @@ def make(action: ActionSpec, images: bool = False, **options: object) -> Agent:
     return build_agent(AgentConfig(**{**SIZES, **options}), observations, action, seed=0)  # type: ignore[arg-type]
 
 
-def rows(action: ActionSpec, seed: int = 0, B: int = 4, T: int = 6, images: bool = False) -> dict[str, Tensor]:
+def rows(
+    action: ActionSpec, seed: int = 0, B: int = 4, T: int = 6, images: bool = False
+) -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(seed)
     batch = {
         "vector": torch.randn(B, T, 3, generator=g),
@@ -36,7 +39,9 @@ def rows(action: ActionSpec, seed: int = 0, B: int = 4, T: int = 6, images: bool
         "is_terminal": torch.zeros(B, T, dtype=torch.bool),
     }
     if action.kind == "discrete":
-        batch["action"] = torch.nn.functional.one_hot(batch["action"].argmax(-1), action.size).float()
+        batch["action"] = torch.nn.functional.one_hot(
+            batch["action"].argmax(-1), action.size
+        ).float()
     if images:
         batch["rgb"] = torch.randint(0, 255, (B, T, 64, 64, 3), dtype=torch.uint8, generator=g)
     batch["is_first"][:, 0] = True
@@ -47,13 +52,15 @@ def behavior_loss(agent: Agent, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
     uniform = torch.rand(*batch["is_first"].shape, 4)
     post = agent.model.loss(batch, uniform).post.detach()
     start, cont = agent._starts(post, 1.0 - batch["is_terminal"].float())
-    loss = agent.behavior.loss(agent.model, start, cont, agent.generator)
+    loss = agent.behavior.loss(agent.model, start, cont, batch["reward"], agent.generator)
     return loss.actor, loss.critic
 
 
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
 @pytest.mark.parametrize("bonus", [0.0, 1.0], ids=["return-only", "with-entropy"])
-def test_actor_learns_through_a_model_that_stays_untouched(action: ActionSpec, bonus: float) -> None:
+def test_actor_learns_through_a_model_that_stays_untouched(
+    action: ActionSpec, bonus: float
+) -> None:
     agent = make(action, entropy_scale=bonus)
     for param in agent.behavior.actor.parameters():  # the output layer starts near zero
         torch.nn.init.normal_(param, std=0.5)
@@ -79,7 +86,8 @@ def test_terminal_starts_teach_nothing() -> None:
     agent, batch = make(action), rows(action)
     batch["is_terminal"][:] = True
     actor, critic = (loss.detach() for loss in behavior_loss(agent, batch))
-    assert float(actor) == 0.0 and float(critic) == 0.0
+    assert float(actor) == 0.0
+    assert float(critic) == 0.0
 
 
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
@@ -141,7 +149,8 @@ def test_imagination_can_start_from_a_random_share_of_the_rows() -> None:
     post = agent.model.loss(batch, torch.rand(4, 6, 4)).post.detach()
     cont = torch.arange(24.0).view(4, 6)
     start, chosen = agent._starts(post, cont)
-    assert start.h.shape == (5, 16) and len(set(chosen.tolist())) == 5
+    assert start.h.shape == (5, 16)
+    assert len(set(chosen.tolist())) == 5
     for h, row in zip(start.h, chosen.long(), strict=True):
         assert torch.equal(h, post.h.flatten(0, 1)[row])
 
@@ -188,8 +197,14 @@ def test_fixed_kl_scale_stays_fixed() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value", "advice"),
-    [("deter", 0, "at least 1"), ("discount", 1.0, "between 0 and 1"), ("precision", "fp8", "fp32 or bf16")],
+    [
+        ("deter", 0, "at least 1"),
+        ("discount", 1.0, "between 0 and 1"),
+        ("precision", "fp8", "fp32 or bf16"),
+    ],
 )
-def test_impossible_options_are_refused_with_advice(option: str, value: object, advice: str) -> None:
+def test_impossible_options_are_refused_with_advice(
+    option: str, value: object, advice: str
+) -> None:
     with pytest.raises(ValueError, match=rf"agent\.{option}=.*{advice}"):
         AgentConfig(**{option: value})  # type: ignore[arg-type]

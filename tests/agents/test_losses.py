@@ -21,14 +21,20 @@ from daydreamer.agents.losses import (
 
 
 def close(found: Tensor, expected: object) -> None:
-    torch.testing.assert_close(found, torch.as_tensor(expected, dtype=found.dtype), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        found, torch.as_tensor(expected, dtype=found.dtype), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_lambda_return_matches_two_steps_worked_by_hand() -> None:
     # last:  2 + 0.5 * 20                    = 12
     # first: 1 + 0.5 * (0.5 * 10 + 0.5 * 12) = 6.5
     target = lambda_return(
-        torch.tensor([[1.0, 2.0]]), torch.ones(1, 2), torch.tensor([[10.0, 20.0]]), discount=0.5, lam=0.5
+        torch.tensor([[1.0, 2.0]]),
+        torch.ones(1, 2),
+        torch.tensor([[10.0, 20.0]]),
+        discount=0.5,
+        lam=0.5,
     )
     close(target, [[6.5, 12.0]])
 
@@ -107,7 +113,8 @@ def test_each_end_of_the_balance_trains_one_side_only(balance: float, side: str)
     balanced_kl(post, prior, balance=balance).loss.backward()
     idle, busy = (post, prior) if side == "post" else (prior, post)
     assert idle.grad is None or not idle.grad.any()
-    assert busy.grad is not None and busy.grad.any()
+    assert busy.grad is not None
+    assert busy.grad.any()
 
 
 def test_balance_weighs_the_gradient_of_the_prior() -> None:
@@ -123,7 +130,7 @@ def test_squared_error_sums_a_frame_and_has_no_half() -> None:
 
 
 def test_symlog_error_compares_in_symlog_space() -> None:
-    # symlog(e - 1) = 1, symlog(-(e^2 - 1)) = -2: errors (0.5-1)^2 = 0.25 and (0+2)^2 = 4, mean 2.125
+    # symlog(e - 1) = 1, symlog(1 - e^2) = -2: errors (0.5-1)^2 = 0.25, (0+2)^2 = 4, mean 2.125
     target = torch.tensor([math.e - 1, 1 - math.e**2])
     close(symlog_error(torch.tensor([0.5, 0.0]), target), 2.125)
     # weights 2 and 0: (0.5 + 0) / 2
@@ -137,7 +144,7 @@ def test_symlog_error_gives_its_target_no_gradient() -> None:
 
 
 def test_continue_loss_targets_survival() -> None:
-    # logit 0 is probability 0.5 either way: ln 2. Logit ln 3 is 0.75: alive -ln 0.75, dead -ln 0.25.
+    # logit 0 is 0.5 either way: ln 2. Logit ln 3 is 0.75: alive -ln 0.75, dead -ln 0.25.
     close(continue_loss(torch.zeros(2), torch.tensor([False, True])), math.log(2))
     logits = torch.full((1,), math.log(3))
     close(continue_loss(logits, torch.tensor([False])), -math.log(0.75))

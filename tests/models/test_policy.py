@@ -12,7 +12,8 @@ from daydreamer.models.policy import build_policy
 from robots.base import ActionSpec, ArraySpec
 
 TINY = AgentConfig(
-    deter=8, units=8, stoch=4, classes=4, prior_layers=1, mlp_layers=1, mlp_units=8, cnn_depth=2, horizon=3
+    deter=8, units=8, stoch=4, classes=4, prior_layers=1, mlp_layers=1, mlp_units=8, cnn_depth=2,
+    horizon=3,
 )  # fmt: skip
 VECTOR = {"vector": ArraySpec((5,))}
 BOTH = {
@@ -60,16 +61,24 @@ def test_first_step_forgets_the_last_episode() -> None:
         state = policy.initial()
         state = type(state)(state.h + past, state.z)
         action, after = policy.step(
-            look(0), torch.full((1, 3), past), torch.tensor([True]), state, "mode", torch.Generator().manual_seed(0)
-        )  # fmt: skip
+            look(0),
+            torch.full((1, 3), past),
+            torch.tensor([True]),
+            state,
+            "mode",
+            torch.Generator().manual_seed(0),
+        )
         outs.append((action, after.h))
-    assert torch.equal(outs[0][0], outs[1][0]) and torch.equal(outs[0][1], outs[1][1])
+    assert torch.equal(outs[0][0], outs[1][0])
+    assert torch.equal(outs[0][1], outs[1][1])
 
 
 def test_discrete_policies_choose_one_hot() -> None:
     policy = build_policy(TINY, VECTOR, ActionSpec("discrete", 6))
     for mode in ("sample", "mode"):
-        action, _ = policy.step(look(0), torch.zeros(1, 6), torch.tensor([True]), policy.initial(), mode)
+        action, _ = policy.step(
+            look(0), torch.zeros(1, 6), torch.tensor([True]), policy.initial(), mode
+        )
         assert sorted(action[0].tolist()) == [0.0] * 5 + [1.0]
 
 

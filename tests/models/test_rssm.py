@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
-from daydreamer.models.networks import split_linear
 from daydreamer.models.rssm import RSSM, Latent
 
 A, E, D, S, C = 3, 5, 8, 4, 6
@@ -78,14 +76,17 @@ def test_the_action_of_a_first_row_changes_nothing_and_arguments_are_kept() -> N
     changed = action.clone()
     changed[:, 1] += 1
     moved = rssm.observe(embed, changed, is_first, uniform)[0].h
-    assert torch.equal(moved[:, 0], post.h[:, 0]) and not torch.allclose(moved[:, 1], post.h[:, 1])
+    assert torch.equal(moved[:, 0], post.h[:, 0])
+    assert not torch.allclose(moved[:, 1], post.h[:, 1])
 
 
 def test_the_cell_is_the_normalised_gru_with_a_remembering_bias() -> None:
     cell = make().cell
     h, z, action = torch.randn(2, D), torch.randn(2, S * C), torch.randn(2, A)
-    found = cell(h, z, cell.project_action(action))
-    x = torch.nn.functional.linear(torch.cat([z, action], -1), cell.inputs.weight)
+    found = cell(h, z, cell.from_action(action))
+    x = torch.nn.functional.linear(
+        torch.cat([z, action], -1), torch.cat([cell.from_z.weight, cell.from_action.weight], -1)
+    )
     x = cell.inputs_norm(x)
     gates = torch.nn.functional.layer_norm(
         torch.nn.functional.linear(torch.cat([x, h], -1), cell.gates.weight), (3 * D,), eps=1e-3
@@ -109,14 +110,16 @@ def test_the_learned_first_state_receives_gradient_at_every_reset() -> None:
     rssm = make()
     embed, action, is_first, uniform = sequence(4)
     rssm.observe(embed, action, is_first, uniform)[0].h.sum().backward()
-    assert rssm.initial_h.grad is not None and rssm.initial_h.grad.abs().sum() > 0
+    assert rssm.initial_h.grad is not None
+    assert rssm.initial_h.grad.abs().sum() > 0
 
 
 def test_zero_first_state_is_not_learned() -> None:
     rssm = make("zeros")
     assert not rssm.initial_h.requires_grad
     start = rssm.initial()
-    assert not start.h.any() and not start.z.any()
+    assert not start.h.any()
+    assert not start.z.any()
 
 
 def test_latents_are_one_hot_and_gradient_reaches_the_first_action_through_time() -> None:
@@ -125,16 +128,12 @@ def test_latents_are_one_hot_and_gradient_reaches_the_first_action_through_time(
     action.requires_grad_()
     post = rssm.observe(embed, action, is_first, uniform)[0]
     z = post.z.unflatten(-1, (S, C))
-    assert torch.equal(z.sum(-1), torch.ones(2, 4, S)) and set(z.detach().unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(z.sum(-1), torch.ones(2, 4, S))
+    assert set(z.detach().unique().tolist()) == {
+        0.0,
+        1.0,
+    }
     post.feat[:, -1].square().sum().backward()
     assert action.grad is not None
     assert not action.grad[:, 0].any()
     assert action.grad[:, 1].any()
-
-
-def test_split_linear_is_a_linear_map_of_the_parts_together() -> None:
-    x, y, weight, bias = torch.randn(4, 2), torch.randn(4, 3), torch.randn(6, 5), torch.randn(6)
-    expected = torch.nn.functional.linear(torch.cat([x, y], -1), weight, bias)
-    torch.testing.assert_close(split_linear([x, y], weight, bias), expected)
-    with pytest.raises(ValueError, match="parts have 2 features, the weight takes 5"):
-        split_linear([x], weight)

@@ -57,7 +57,8 @@ class Store:
         self.stored: list[tuple[str, int]] = []
         self.duplicates = 0
         self.commits = 0
-        self.broken: str | None = None
+        self.broken: str | None = None  # what append raises
+        self.broken_commit: str | None = None
 
     def append(self, chunk: Chunk, frames: list[bytes]) -> bool:
         if self.broken is not None:
@@ -69,6 +70,8 @@ class Store:
         return True
 
     def commit(self) -> None:
+        if self.broken_commit is not None:
+            raise OSError(self.broken_commit)
         self.commits += 1
 
     def high_water(self, session: str) -> int:

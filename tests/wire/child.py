@@ -1,4 +1,4 @@
-"""Processes for the tests to kill: `journal FOLDER`, `learner FOLDER PORT`, `actor FOLDER PORT SESSION`."""
+"""Processes for the tests to kill: journal FOLDER, learner FOLDER PORT, actor FOLDER PORT ID."""
 
 from __future__ import annotations
 

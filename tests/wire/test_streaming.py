@@ -284,6 +284,20 @@ def test_nothing_is_acknowledged_while_the_store_fails(bench: Bench) -> None:
     assert server.failure is None
 
 
+def test_chunk_whose_commit_failed_is_neither_acknowledged_nor_ingested_twice(bench: Bench) -> None:
+    store, ingested = Store(), []
+    store.broken_commit = "Input/output error"
+    server = bench.server(store, {"on_chunk": ingested.append})
+    link = bench.link(server.bound_address)
+    link.send(make_chunk(0))
+    eventually(lambda: server.failure)
+    assert (link.status.journal_chunks, ingested) == (1, [])
+    store.broken_commit = None
+    assert link.close(drain_s=10)
+    assert [chunk.sequence for chunk in ingested] == [0]
+    assert store.duplicates >= 1
+
+
 def test_fault_in_the_learners_callback_is_shown_and_service_goes_on(bench: Bench) -> None:
     def raises(chunk: Chunk) -> None:
         raise RuntimeError("replay is broken")

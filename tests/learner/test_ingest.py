@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daydreamer.learner.ingest import Ingest
+from daydreamer.replay.archive import Archive
+from daydreamer.replay.limiter import ReplayRatioLimiter
+from daydreamer.replay.sequences import SequenceReplay
+from daydreamer.wire.codec import encode_chunk
+from daydreamer.wire.rows import Chunk, Schema
+
+
+def make_limiter() -> ReplayRatioLimiter:
+    return ReplayRatioLimiter(1.0, 0, 8)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, schema: Schema, chunk_factory: Callable[..., Chunk]) -> Archive:
+    """Three chunks of eight rows."""
+    archive = Archive(tmp_path / "replay", schema, "run")
+    for sequence in range(3):
+        chunk = chunk_factory(sequence)
+        archive.append(chunk, encode_chunk(chunk))
+    archive.commit()
+    return archive
+
+
+def test_a_restarted_learner_has_all_rows_again(archive: Archive, replay: SequenceReplay) -> None:
+    limiter = make_limiter()
+    ingest = Ingest(replay, limiter, in_turns=False)
+    ingest.load(archive, rows_done=0)
+    assert len(replay) == limiter.rows == 24
+    assert ingest.control_steps == 21  # an episode's first row follows no control step
+    archive.close()
+
+
+def test_stored_chunks_are_used_at_once(
+    replay: SequenceReplay, chunk_factory: Callable[..., Chunk]
+) -> None:
+    limiter = make_limiter()
+    ingest = Ingest(replay, limiter, in_turns=False)
+    ingest.store(chunk_factory(0))
+    assert len(replay) == limiter.rows == 8
+
+
+def test_in_lockstep_chunks_wait_for_their_turn(
+    replay: SequenceReplay, chunk_factory: Callable[..., Chunk]
+) -> None:
+    limiter = make_limiter()
+    ingest = Ingest(replay, limiter, in_turns=True)
+    for sequence in range(2):
+        ingest.store(chunk_factory(sequence))
+    assert len(replay) == 0
+    chunk = ingest.next_turn(0.1)
+    assert chunk is not None
+    assert (chunk.sequence, len(replay), limiter.rows) == (0, 8, 8)
+    assert ingest.turns == {"s": 0}
+    ingest.next_turn(0.1)
+    assert ingest.next_turn(0.01) is None
+
+
+def test_in_lockstep_rows_behind_the_checkpoint_get_their_turns_again(
+    archive: Archive, replay: SequenceReplay
+) -> None:
+    ingest = Ingest(replay, make_limiter(), in_turns=True)
+    ingest.load(archive, rows_done=8)
+    assert len(replay) == 8
+    assert ingest.control_steps == 21  # stored is stored, whoever has trained on it
+    waiting = [ingest.next_turn(0.1), ingest.next_turn(0.1), ingest.next_turn(0.01)]
+    assert [chunk and chunk.sequence for chunk in waiting] == [1, 2, None]
+    archive.close()
+
+
+def test_evicted_rows_still_count(
+    tmp_path: Path, schema: Schema, chunk_factory: Callable[..., Chunk]
+) -> None:
+    with Archive(tmp_path / "small", schema, "run", capacity_rows=16) as archive:
+        for sequence in range(10):
+            chunk = chunk_factory(sequence)
+            archive.append(chunk, encode_chunk(chunk))
+            archive.commit()
+        assert archive.summary().rows < 80
+        limiter = make_limiter()
+        ingest = Ingest(SequenceReplay(schema, 16), limiter, in_turns=False)
+        ingest.load(archive, rows_done=0)
+        assert limiter.rows == 80
+        assert ingest.control_steps == 70

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from daydreamer.config.errors import ConfigError
+from daydreamer.process import PARENT, StopFlag, claim, follow_parent, start_logging
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def signals() -> Iterator[StopFlag]:
+    """A flag that answers signals, and the handlers of before put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield StopFlag().install()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_a_clean_stop(signals: StopFlag, number: int) -> None:
+    assert not signals()
+    os.kill(os.getpid(), number)
+    assert signals.wait(5.0)
+    assert signals.exit_code == 130
+
+
+def test_a_second_ctrl_c_does_not_wait(signals: StopFlag) -> None:
+    signals.set()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stop_from_inside_is_no_interruption() -> None:
+    flag = StopFlag()
+    assert not flag.wait(0.01)
+    flag.set()
+    assert flag.wait(5.0)
+    assert flag.exit_code == 0
+
+
+def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
+    with (
+        claim(tmp_path / "run", "a learner", "choose another run=DIR"),
+        pytest.raises(ConfigError, match="a learner is running already"),
+        claim(tmp_path / "run", "a learner", "choose another run=DIR", wait_s=0.0),
+    ):
+        pytest.fail("claimed twice")
+    with claim(tmp_path / "run", "a learner", "choose another run=DIR"):
+        assert (tmp_path / "run" / "lock").exists()
+
+
+def test_the_log_goes_to_a_file_too(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        start_logging(tmp_path / "learner" / "log.txt")
+        logging.getLogger("daydreamer.test").warning("a line")
+        assert "WARNING daydreamer.test: a line" in (tmp_path / "learner" / "log.txt").read_text()
+    finally:
+        for handler in [handler for handler in root.handlers if handler not in before]:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def test_a_process_whose_parent_is_gone_already_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PARENT, "1" if os.getppid() != 1 else "2")
+    monkeypatch.setattr("sys.platform", "elsewhere")  # no prctl on the test's own process
+    with pytest.raises(SystemExit):
+        follow_parent()
+
+
+PARENT_PROCESS = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", '''
+import time
+from daydreamer.process import StopFlag, follow_parent
+follow_parent()
+stop = StopFlag().install()
+print("ready", flush=True)
+stop.wait(60)
+'''], env={**os.environ, "DAYDREAMER_PARENT": str(os.getpid())}, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT_PROCESS], stdout=subprocess.PIPE, cwd=REPOSITORY
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        parent.wait()
+    deadline_s = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline_s, "the child outlives its parent"
+        time.sleep(0.05)
