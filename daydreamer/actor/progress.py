@@ -36,7 +36,7 @@ class Progress:
             if sequence > status.high_water.get(session, -1)
         )
         # The learner counts rows that a control step led to, for every actor of the run.
-        self._before = status.start_row_count + sum(fresh)
+        self._before = status.start_step_count + sum(fresh)
         self.is_known = True
         return True
 

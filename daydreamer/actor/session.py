@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from daydreamer.actor.catch_up import CatchUp
 from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.lockstep import TurnError, Turns
 from daydreamer.actor.loop import ControlLoop
@@ -206,7 +207,9 @@ def _drive(
                 turns.finish()
         else:
             with _running(report, watchdog, WeightsLoader(link.newest_weights, runner)):
-                loop.run(over)
+                # A robot waits for nobody; a twin as fast as it can would outrun its learner.
+                pace = None if cfg.actor.realtime else CatchUp(link, stop=stop)
+                loop.run(over, pace or (lambda: None))
     _conclude(clock, loop.steps, progress)
 
 

@@ -61,7 +61,7 @@ class RunningMoments(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a batch of any shape. Returns (mean, standard deviation >= 1e-8), float32 scalars."""
+        """Take a batch of any shape. Returns (mean, deviation >= 1e-8), float32 scalars."""
         x = x.double()
         ones = torch.ones((), dtype=torch.float64, device=x.device)
         now = torch.stack([x.mean(), x.square().mean(), ones])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from daydreamer.agents.behavior import Behavior
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.optimizer import Optimizer
+from daydreamer.agents.precision import uses_bf16
 from daydreamer.agents.world_model import WorldModel
 from daydreamer.models.policy import Policy
 from daydreamer.models.rssm import Latent
@@ -55,6 +56,7 @@ class Agent:
             self.behavior = Behavior(cfg, self.model.rssm.feat_size, action).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.updates = 0
+        self.bf16 = uses_bf16(cfg.precision, self.device)
         self._policy = Policy(self.model.encoder, self.model.rssm, self.behavior.actor)
         shared = {"eps": cfg.adam_eps, "clip": cfg.grad_clip, "weight_decay": cfg.weight_decay}
         self.optimizers = {
@@ -70,7 +72,7 @@ class Agent:
         """
         batch = {key: x.to(self.device, non_blocking=True) for key, x in batch.items()}
         lead = batch["is_first"].shape
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cfg.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             uniform = torch.rand(
                 *lead, self.model.rssm.latents.stoch, generator=self.generator, device=self.device
             )
@@ -80,9 +82,7 @@ class Agent:
             self.behavior.copy_slow_critic()
         start, start_cont = self._starts(model.post.detach(), 1.0 - batch["is_terminal"].float())
         with frozen(self.model):
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.cfg.precision == "bf16"
-            ):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 behavior = self.behavior.loss(
                     self.model, start, start_cont, batch["reward"], self.generator
                 )

@@ -83,9 +83,8 @@ class Behavior(nn.Module):
                 seen = feats[-1].detach()
                 chosen = self.actor(seen)
                 action = self.actor.sample(chosen, self.actor.noise_like(seen, generator))
-                if (
-                    self.cfg.clip_imagined
-                ):  # straight-through, or a clipped action would never learn
+                if self.cfg.clip_imagined:
+                    # Straight-through, or the gradient of a clipped action would vanish.
                     action = action + (action.clamp(-1, 1) - action).detach()
                 uniform = torch.rand(
                     len(seen), model.rssm.latents.stoch, generator=generator, device=seen.device
@@ -113,7 +112,6 @@ class Behavior(nn.Module):
         """start: beliefs (N, ...) without gradient; start_cont (N,): true 1 - is_terminal there.
 
         replayed_reward: of the batch, any shape; its running mean centers imagined rewards.
-
         The model must be frozen by the caller (requires_grad off): only actor and critic learn.
         """
         cfg = self.cfg

@@ -77,7 +77,8 @@ class AgentConfig:
     grad_clip: float = 100.0
     weight_decay: float = 1e-2  # decoupled, on kernels only: w <- (1 - lr * weight_decay) * w
 
-    precision: str = "fp32"  # fp32, or bf16 for the matrix products of an update
+    # Of an update's matrix products. auto: bf16 where the processor has instructions for it.
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         """Refuse what no agent can be built from."""
@@ -103,7 +104,7 @@ class AgentConfig:
         choices = {
             "name": ("daydreamer",),
             "initial": ("learned", "zeros"),
-            "precision": ("fp32", "bf16"),
+            "precision": ("fp32", "bf16", "auto"),
         }
         for key, allowed in choices.items():
             value = getattr(self, key)

@@ -76,7 +76,7 @@ def discount_weights(cont: Tensor, *, discount: float) -> Tensor:
 
     cont (B, H+1), its first column true.
 
-    cumprod(discount * cont) / discount: the first weight is cont_0, a terminal start weighs nothing.
+    cumprod(discount * cont) / discount: the first weight is cont_0, so a terminal start has none.
     """
     return (torch.cumprod(discount * cont.detach(), dim=1) / discount).detach()
 

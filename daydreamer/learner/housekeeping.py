@@ -20,6 +20,8 @@ from daydreamer.wire.server import PeerStatus
 
 log = logging.getLogger(__name__)
 
+ROWS_AHEAD = "rows_ahead"  # what a twin needs to wait for its learner (actor.catch_up)
+
 
 class Housekeeping:
     """Looks at the clock after every update; none of it takes longer than writing a checkpoint."""
@@ -33,12 +35,13 @@ class Housekeeping:
         checkpoints: Checkpoints,
         metrics: MetricsLog,
         peers: Callable[[], Mapping[str, PeerStatus]],
+        tell: Callable[[Mapping[str, float]], None],
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cfg, self._trainer, self._ingest = cfg, trainer, ingest
         self._publisher, self._checkpoints, self._metrics = publisher, checkpoints, metrics
-        self._peers, self._now = peers, now
+        self._peers, self._tell, self._now = peers, tell, now
         self._logged_s = self._saved_s = now()
         self._logged_updates = trainer.agent.updates
         self._logged_update_s = self._logged_wait_s = 0.0
@@ -52,7 +55,9 @@ class Housekeeping:
         self.keep_time()
 
     def keep_time(self) -> None:
-        """Metrics and checkpoint, when due."""
+        """Metrics and checkpoint, when due; what actors are told with each heartbeat, always."""
+        trainer = self._trainer
+        self._tell({ROWS_AHEAD: trainer.limiter.rows_ahead(trainer.agent.updates)})
         time_s = self._now()
         if time_s - self._logged_s >= self._cfg.log_every_s:
             self.write_metrics()

@@ -94,13 +94,15 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
         archive,
         on_chunk=ingest.store,
         # Actors count control steps towards the run's end: an episode's first row is none.
-        row_count=lambda: ingest.control_steps,
+        step_count=lambda: ingest.control_steps,
     )
     publisher = Publisher(
         server.publish, every_updates=own.publish_every_updates, every_s=own.publish_every_s
     )
     metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl", folder / "tensorboard"))
-    housekeeping = Housekeeping(own, trainer, ingest, publisher, checkpoints, metrics, server.peers)
+    housekeeping = Housekeeping(
+        own, trainer, ingest, publisher, checkpoints, metrics, server.peers, server.set_stats
+    )
     housekeeping.publish()  # before the first actor asks
     stack.enter_context(server)
     log.info("training on %s with %d threads", device, torch.get_num_threads())

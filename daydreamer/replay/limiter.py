@@ -54,6 +54,17 @@ class ReplayRatioLimiter:
         earned = math.floor(self.ratio * (self.rows - self.prefill_rows) / self.batch_rows + 1e-9)
         return max(0, self.pretrain + earned - updates_done)
 
+    def rows_ahead(self, updates_done: int) -> float:
+        """Rows collected that wait for updates allowed; negative: rows missing from the prefill.
+
+        Never above 0 when no update is allowed, so that one side always has something to do.
+        """
+        if self.rows < max(1, self.prefill_rows):
+            return float(self.rows - max(1, self.prefill_rows))
+        if math.isinf(self.ratio):
+            return 0.0
+        return self.updates_allowed(updates_done) * self.batch_rows / self.ratio
+
     def state_dict(self) -> dict[str, int]:
         """What a checkpoint keeps. The settings are not state: a resumed run may change them."""
         return {"rows": self.rows}

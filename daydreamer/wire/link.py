@@ -52,7 +52,7 @@ class LinkStatus:
     sent: int  # chunk messages, repeated ones included
     stored: int  # chunks confirmed by the learner
     dropped: int  # chunks that will never arrive: quota, full queue, malformed, damaged, refused
-    start_row_count: int  # rows the learner had stored at the last Welcome
+    start_step_count: int  # control steps of the run stored by the learner at the last Welcome
     high_water: Mapping[str, int]  # session -> newest sequence it had stored by then
     error: str | None  # what is wrong on this side, such as a full disk
     learner_stats: Mapping[str, float] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Link:
             sent=self._outbox.sent,
             stored=self._outbox.stored,
             dropped=self._overflowed + self._malformed + set_aside,
-            start_row_count=0 if welcome is None else welcome.start_row_count,
+            start_step_count=0 if welcome is None else welcome.start_step_count,
             high_water={} if welcome is None else welcome.high_water,
             error=self._error,
             learner_stats=talk.learner_stats,

@@ -68,14 +68,17 @@ class Hello(Message):
 
 @dataclass(frozen=True)
 class Welcome(Message):
-    """The actor may stream. high_water: newest stored sequence of each session asked for."""
+    """The actor may stream. high_water: newest stored sequence of each session asked for.
+
+    A control step is a row that a command led to: an episode's first row is none.
+    """
 
     kind = "welcome"
     run: str
     version: int  # newest policy version, -1 before the first
     high_water: Mapping[str, int]
     lockstep: bool
-    start_row_count: int  # rows stored so far
+    start_step_count: int  # control steps of the run stored so far, by all its actors
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ _CHECKS: Mapping[str, Any] = {
     "version": check_mark,
     "high_water": check_marks,
     "lockstep": check_flag,
-    "start_row_count": check_count,
+    "start_step_count": check_count,
     "reason": check_text,
     "differences": check_list(check_text),
     "sequence": check_mark,

@@ -49,7 +49,7 @@ class Reception:
         send: Callable[[bytes, list[Frame]], bool],
         on_chunk: Callable[[Chunk], None] | None = None,
         on_hello: Callable[[str, str, int], None] | None = None,
-        row_count: Callable[[], int] | None = None,
+        step_count: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cfg = cfg
@@ -59,7 +59,7 @@ class Reception:
         self._send_frames = send
         self._on_chunk = on_chunk
         self._on_hello = on_hello
-        self._row_count = row_count
+        self._step_count = step_count
         self._clock = clock
         self._lock = threading.Lock()  # guards the peers, the newest policy and the turns
         self._peers = Peers(cfg.liveness_s)
@@ -160,8 +160,8 @@ class Reception:
         with self._lock:
             peer = self._peers.greet(hello, identity, self._clock())
         marks = {name: self._ingest.mark(name) for name in {hello.session, *hello.sessions}}
-        rows = 0 if self._row_count is None else self._row_count()
-        self._say(identity, m.Welcome(cfg.run, self._version(), marks, cfg.lockstep, rows))
+        steps = 0 if self._step_count is None else self._step_count()
+        self._say(identity, m.Welcome(cfg.run, self._version(), marks, cfg.lockstep, steps))
         self._repeat_turn(peer)
         if self._on_hello is not None:
             self._on_hello(hello.actor, hello.session, marks[hello.session])

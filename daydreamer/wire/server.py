@@ -39,7 +39,8 @@ class Server:
     on_chunk: called in the server's thread with each chunk once it is committed and acknowledged.
     on_hello: called in the server's thread with (actor, session, high-water mark) after each
         Welcome; a lockstep learner grants the turn again there.
-    row_count: rows stored so far, told to actors at Welcome.
+    step_count: control steps of the run stored so far (rows that are not an episode's first),
+        told to actors at Welcome.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class Server:
         *,
         on_chunk: Callable[[Chunk], None] | None = None,
         on_hello: Callable[[str, str, int], None] | None = None,
-        row_count: Callable[[], int] | None = None,
+        step_count: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cfg = cfg
         self.bound_address: str | None = None  # as bound, with the real port
         self._exposed = check_bind(cfg.bind, cfg.insecure)
-        self._talk = Reception(cfg, store, self._try_send, on_chunk, on_hello, row_count, clock)
+        self._talk = Reception(cfg, store, self._try_send, on_chunk, on_hello, step_count, clock)
         self._stop = threading.Event()
         self._reader, self._writer = wake_pair()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None

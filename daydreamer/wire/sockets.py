@@ -5,6 +5,7 @@ CURVE keys, once there are any, are set in these two functions and nowhere else.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 
@@ -71,6 +72,11 @@ def open_router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.So
             raise BindError(
                 f"bind={address}: port {port} is taken, probably by another learner. Stop it "
                 f"(`ss -ltnp 'sport = :{port}'` shows it) or choose another port"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise BindError(
+                f"bind={address}: port {port} is not allowed for this user, as ports below 1024 "
+                "rarely are. Choose another port, e.g. 5555"
             ) from error
         raise BindError(
             f"bind={address} failed ({error}): give an address of this machine, "

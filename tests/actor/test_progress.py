@@ -32,7 +32,7 @@ def journal(tmp_path: Path, recorder_factory: Callable[..., Recorder], fake_time
 
 
 def status(run: str | None, steps: int = 0, **high_water: int) -> Any:
-    return SimpleNamespace(run=run, start_row_count=steps, high_water=high_water)
+    return SimpleNamespace(run=run, start_step_count=steps, high_water=high_water)
 
 
 def test_without_a_learner_the_journal_counts(journal: Journal) -> None:

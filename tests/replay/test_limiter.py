@@ -75,3 +75,21 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> Non
     settings = {"ratio": 1.0, "prefill_rows": 0, "batch_rows": 1, **wrong}
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ReplayRatioLimiter(**settings)  # type: ignore[arg-type]
+
+
+def test_rows_ahead_counts_what_waits_for_updates() -> None:
+    # ratio 4, batches of 32 rows: one update pays for 8 rows
+    limiter = ReplayRatioLimiter(4, prefill_rows=100, batch_rows=32, pretrain=10)
+    assert limiter.rows_ahead(0) == -100
+    limiter.rows_collected(143)
+    assert limiter.rows_ahead(0) == 8 * (10 + 5)
+    assert limiter.rows_ahead(14) == 8
+    assert limiter.rows_ahead(15) == 0  # three rows more are there, but pay for no whole update
+    assert limiter.updates_allowed(15) == 0
+
+
+def test_a_free_running_learner_is_never_behind() -> None:
+    limiter = ReplayRatioLimiter(math.inf, prefill_rows=10, batch_rows=32)
+    assert limiter.rows_ahead(0) == -10
+    limiter.rows_collected(1_000_000)
+    assert limiter.rows_ahead(0) == 0

@@ -323,13 +323,13 @@ def test_peer_that_does_not_read_blocks_nobody(bench: Bench) -> None:
 
 
 def test_heartbeats_carry_figures_both_ways(bench: Bench) -> None:
-    server = bench.server(Store(), {"row_count": lambda: 77})
+    server = bench.server(Store(), {"step_count": lambda: 77})
     link = bench.link(server.bound_address)
     link.set_stats({"late_steps": 3.0})
     server.set_stats({"updates": 9.0})
     eventually(lambda: link.status.learner_stats == {"updates": 9.0})
     assert server.peers()["a1"].stats == {"late_steps": 3.0}
-    assert (link.status.run, link.status.start_row_count) == ("test-run", 77)
+    assert (link.status.run, link.status.start_step_count) == ("test-run", 77)
 
 
 def test_actor_that_falls_silent_counts_as_away(bench: Bench) -> None:

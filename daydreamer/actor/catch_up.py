@@ -1,0 +1,75 @@
+"""A twin that waits for its learner. A robot never does.
+
+A twin can run a hundred times faster than a learner trains; its rows would then be those of a
+policy that had no chance to learn from them. So where the control loop is not paced by real time,
+it is paced by the replay ratio: at most SLACK_ROWS ahead of what the updates have paid for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from daydreamer.wire.link import LinkStatus
+
+log = logging.getLogger(__name__)
+
+SLACK_ROWS = 64  # about three seconds of an A1
+NAP_S = 0.01
+PATIENCE_S = 60.0  # for a learner that is there and makes no progress; one update takes seconds
+ROWS_AHEAD = "rows_ahead"  # the learner's figure, see ReplayRatioLimiter.rows_ahead
+
+
+class StatusLink(Protocol):
+    """The part of wire.link.Link that is needed."""
+
+    @property
+    def status(self) -> LinkStatus:
+        """What the link knows about the learner."""
+
+
+class CatchUp:
+    """Called between two control steps; returns when the learner has caught up or is gone.
+
+    Between two heartbeats the actor's own steps are added to what the learner said last.
+    """
+
+    def __init__(
+        self,
+        link: StatusLink,
+        *,
+        stop: Callable[[], bool],
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._link, self._stop, self._now, self._sleep = link, stop, now, sleep
+        self._heard: Mapping[str, float] = {}
+        self._steps_since = 0
+
+    def __call__(self) -> None:
+        """One control step is over."""
+        self._steps_since += 1
+        progress_s, before = self._now(), None
+        while not self._stop():
+            status = self._link.status
+            if not status.connected or ROWS_AHEAD not in status.learner_stats:
+                return
+            if status.learner_stats is not self._heard:
+                self._heard, self._steps_since = status.learner_stats, 0
+            ahead = self._heard[ROWS_AHEAD]
+            if ahead + self._steps_since <= SLACK_ROWS:
+                return
+            if ahead != before:
+                progress_s, before = self._now(), ahead
+            elif self._now() - progress_s > PATIENCE_S:
+                log.warning(
+                    "the learner is %.0f rows behind and made no progress for %.0f s; going on "
+                    "without waiting. Its log says what keeps it.",
+                    ahead,
+                    PATIENCE_S,
+                )
+                self._steps_since = -SLACK_ROWS
+                return
+            self._sleep(NAP_S)

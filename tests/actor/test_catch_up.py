@@ -1,0 +1,84 @@
+"""A twin waits for its learner, with a bound; without a learner it does not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from daydreamer.actor.catch_up import PATIENCE_S, SLACK_ROWS, CatchUp
+
+
+@dataclass
+class FakeStatus:
+    connected: bool = True
+    learner_stats: dict[str, float] = field(default_factory=dict)
+
+
+class FakeLink:
+    """A learner whose figure falls by 10 rows with every heartbeat, one a second."""
+
+    def __init__(self, ahead: float, falls: bool = True) -> None:
+        self.now_s = 0.0
+        self.naps = 0
+        self.falls = falls
+        self.status = FakeStatus(learner_stats={"rows_ahead": ahead})
+
+    def sleep(self, duration_s: float) -> None:
+        self.naps += 1
+        self.now_s += duration_s
+        if self.naps % 100 == 0 and self.falls:
+            ahead = self.status.learner_stats["rows_ahead"] - 10
+            self.status.learner_stats = {"rows_ahead": ahead}
+
+
+def make(link: FakeLink, stop: Callable[[], bool] = lambda: False) -> CatchUp:
+    return CatchUp(link, stop=stop, now=lambda: link.now_s, sleep=link.sleep)  # type: ignore[arg-type]
+
+
+def test_twin_runs_ahead_by_the_slack_and_no_further() -> None:
+    link = FakeLink(0.0, falls=False)
+    pace = make(link)
+    for _ in range(SLACK_ROWS + 1):  # the first call hears the figure and counts from there
+        pace()
+    assert link.naps == 0
+    pace()
+    assert link.naps > 0
+
+
+def test_twin_goes_on_when_the_learner_has_caught_up() -> None:
+    link = FakeLink(SLACK_ROWS + 35.0)
+    make(link)()
+    assert link.status.learner_stats["rows_ahead"] == SLACK_ROWS - 5
+
+
+def test_prefill_is_collected_without_waiting() -> None:
+    link = FakeLink(-500.0, falls=False)
+    pace = make(link)
+    for _ in range(500):
+        pace()
+    assert link.naps == 0
+
+
+@pytest.mark.parametrize("status", [FakeStatus(connected=False), FakeStatus()])
+def test_without_a_learner_or_its_figure_there_is_nothing_to_wait_for(status: FakeStatus) -> None:
+    link = FakeLink(1e9)
+    link.status = status
+    make(link)()
+    assert link.naps == 0
+
+
+def test_a_learner_without_progress_is_not_waited_for_forever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = FakeLink(1000.0, falls=False)
+    make(link)()
+    assert PATIENCE_S < link.now_s < PATIENCE_S + 1
+    assert "made no progress" in caplog.text
+
+
+def test_stop_ends_the_wait() -> None:
+    link = FakeLink(1000.0, falls=False)
+    make(link, stop=lambda: link.naps >= 3)()
+    assert link.naps == 3
