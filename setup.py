@@ -76,5 +76,5 @@ setup(
     package_data={"": ["*.yaml", "*.urdf"]},
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["daydreamer = daydreamer.cli:main"]},
+    entry_points={"console_scripts": ["daydreamer = daydreamer.__main__:main"]},
 )

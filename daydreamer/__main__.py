@@ -1,5 +1,22 @@
-"""`python -m daydreamer` is `daydreamer`."""
+"""The command `daydreamer`, `python -m daydreamer`: answers Ctrl-C before it imports the rest."""
 
-from daydreamer.cli import main
+from __future__ import annotations
 
-raise SystemExit(main())
+from daydreamer import interrupts
+
+
+def main() -> int:
+    """Run the process's command line; returns its exit code."""
+    interrupts.end_at_once()
+    from daydreamer.cli import main as run
+
+    try:
+        return run()
+    except KeyboardInterrupt:  # one more, while the first was answered
+        return interrupts.INTERRUPTED
+    finally:
+        interrupts.ignore()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

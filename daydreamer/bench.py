@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from daydreamer import interrupts
 from daydreamer.config import Config, ConfigError, load
 from daydreamer.config.errors import nearest
 
@@ -38,7 +39,8 @@ def main(words: list[str]) -> int:
     name, *overrides = [word for word in words if word != "--json"] or [""]
     workload = WORKLOADS.get(name)
     if workload is None:
-        raise ConfigError(f"bench {name}: {nearest(name, WORKLOADS)}")
+        found = f"bench {name}: there is no such workload." if name else "bench needs a workload."
+        raise ConfigError(f"{found} {nearest(name, WORKLOADS)}")
     figures = list(workload(load(overrides)))
     if as_json:
         sys.stdout.write(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
@@ -63,6 +65,7 @@ def bench_twin(config: Config) -> Iterator[Figure]:
         robot.read()
         return 1
 
+    interrupts.unwind()
     try:
         robot.connect()
         yield measure(config.body.name, "control_steps", "steps/s", step)

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 
 from daydreamer import __version__
 from daydreamer.config.errors import ConfigError, nearest
+from daydreamer.interrupts import INTERRUPTED
 from daydreamer.verbs import VERBS, Verb
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
 
 # Our own exception classes are for what the world does (cables, disks, peers, files), and their
 # messages say what to do. Anything else is a defect, and shows its traceback.
@@ -117,9 +118,11 @@ def explain(error: Exception) -> tuple[str | None, int]:
     if isinstance(error, ModuleNotFoundError) and (error.name or "") in _EXTRAS:
         extra = _EXTRAS[error.name or ""]
         return f"{error.name} is not installed. Run: pip install 'daydreamer[{extra}]'", FAILED
-    own = type(error).__module__.partition(".")[0] in _OWN
-    if own or isinstance(error, OSError):
+    if type(error).__module__.partition(".")[0] in _OWN:
         return str(error), FAILED
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", FAILED
     return None, FAILED
 
 
@@ -129,7 +132,3 @@ def _say(text: str) -> None:
 
 def _complain(message: str) -> None:
     sys.stderr.write(f"daydreamer: {message}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from daydreamer.children import Child, name_of_signal
 from daydreamer.config.runs import save
 from daydreamer.dryrun_status import Status
-from daydreamer.process import INTERRUPTED, StopFlag, claim
+from daydreamer.interrupts import INTERRUPTED
+from daydreamer.process import StopFlag, claim, thread_environment
 from daydreamer.telemetry.display import LiveDisplay
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ class Dryrun:
             "learner",
             [run] + ([f"learner.bind={address}"] if address != cfg.learner.bind else []),
             cfg.folder / "learner" / "log.txt",
-            _thread_environment(cfg),
+            thread_environment(cfg.learner.threads or _learner_threads()),
         )
         self._actor = Child(
             "actor",
             [run] + ([f"actor.learner={address}"] if address != cfg.actor.learner else []),
             cfg.folder / f"actor-{cfg.actor.id}" / "log.txt",
-            {},
+            thread_environment(cfg.actor.threads),
         )
 
     def run(self) -> None:
@@ -203,17 +204,17 @@ def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
     ]
 
 
-def _thread_environment(cfg: Config) -> dict[str, str]:
-    """Threads for the learner where the config leaves it open: all cores but the actor's.
+def _learner_threads() -> int:
+    """Where the config leaves it open: as in the environment (0), else all cores but the actor's.
 
     A pool as large as the machine waits, at every barrier, for the core that the actor uses.
     """
-    if cfg.learner.threads:
-        return {}
+    if "OMP_NUM_THREADS" in os.environ:
+        return 0
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return {"OMP_NUM_THREADS": str(max(1, cores - 1))}
+    return max(1, cores - 1)
 
 
 def _free_address(wanted: str) -> str:

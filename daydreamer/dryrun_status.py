@@ -51,6 +51,7 @@ class Status:
             Tail(run / "learner" / "metrics.jsonl"),
         )
         self._total_steps = total_steps
+        self._log = run / f"actor-{actor}" / "log.txt"
         self._newest: Line = {}
         self._robot_s: dict[str, float] = {}  # by session: each counts from 0
         self._late: dict[str, int] = {}
@@ -69,7 +70,7 @@ class Status:
         version = value("actor/policy_version")
         return DryrunStatus(
             phase=phase or ("training" if updates else "prefill" if self._robot_s else "starting"),
-            message=message,
+            message=message or self._trouble(),
             control_steps=self.control_steps,
             total_steps=self._total_steps,
             robot_seconds=sum(self._robot_s.values()),
@@ -88,6 +89,11 @@ class Status:
                 if (loss := value(key)) is not None
             },
         )
+
+    def _trouble(self) -> str:
+        if self._newest.get("actor/refused"):
+            return f"the learner refuses the actor, whose rows wait: see {self._log}"
+        return ""
 
     @property
     def control_steps(self) -> int:

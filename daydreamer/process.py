@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
+from daydreamer.interrupts import INTERRUPTED
+
 if TYPE_CHECKING:
     from daydreamer.config import Config
 
@@ -27,7 +29,6 @@ log = logging.getLogger(__name__)
 
 PARENT = "DAYDREAMER_PARENT"  # environment: the process id this process must not outlive
 ORPHAN_GRACE_S = 20.0  # what a process whose parent died has for its last checkpoint
-INTERRUPTED = 130  # exit code
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -75,20 +76,28 @@ class StopFlag:
 
 
 def limit_threads(threads: int) -> None:
-    """Cap this process's native thread pools (0: leave them alone). Call before importing torch.
+    """Cap this process's native thread pools (0: leave their size alone).
+
+    Call before numpy and torch are imported, as they read the environment then: a config is built
+    without them.
+    """
+    os.environ.update(thread_environment(threads))
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """What a process must find in its environment to keep to so many threads (0: no bound).
 
     PASSIVE: two spinning OpenMP threads next to a busy process cost a scheduler quantum (8 ms) at
     every barrier; sleeping ones do not.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        if threads:
-            os.environ[name] = str(threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    return {**dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": policy}
 
 
 def start_logging(file: Path) -> None:
     """Log to `file` and to stderr; once only where stderr already goes to that file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(file.parent)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     form = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -163,7 +172,7 @@ def claim(folder: Path, who: str, cure: str, wait_s: float = 10.0) -> Iterator[N
     """
     from daydreamer.config.errors import ConfigError
 
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     end_s = time.monotonic() + wait_s
     with (folder / "lock").open("w") as lock:
         while not _try_lock(lock):
@@ -173,6 +182,18 @@ def claim(folder: Path, who: str, cure: str, wait_s: float = 10.0) -> Iterator[N
                 )
             time.sleep(0.2)
         yield  # the kernel lets go of the lock when the process ends, however it ends
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of the run. Raises ConfigError."""
+    from daydreamer.config.errors import ConfigError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {folder} cannot be made ({error.strerror}). Choose another run=DIR."
+        ) from error
 
 
 def _try_lock(file: IO[str]) -> bool:

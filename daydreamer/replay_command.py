@@ -15,11 +15,16 @@ def main(words: list[str]) -> int:
     flags = {word for word in words if word.startswith("-")}
     action, *folders = [word for word in words if word not in flags] or [""]
     if action not in ACTIONS:
-        raise ConfigError(f"replay {action}: {nearest(action, ACTIONS)}")
+        found = (
+            f"replay {action}: there is no such action." if action else "replay needs an action."
+        )
+        raise ConfigError(f"{found} {nearest(action, ACTIONS)} Write e.g. replay verify DIR.")
     if unknown := sorted(flags - {"--repair"}):
         raise ConfigError(f"replay {action}: unknown option {unknown[0]}. Known: --repair.")
     if len(folders) != 1:
-        raise ConfigError(f"replay {action}: expected one folder, found {len(folders)}.")
+        raise ConfigError(
+            f"replay {action}: expected one folder, found {len(folders)}; write it as DIR."
+        )
     root = archive_folder(Path(folders[0]))
     return _repair(root) if "--repair" in flags else _verify(root)
 

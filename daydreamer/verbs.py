@@ -52,13 +52,35 @@ _RUN = """Groups are chosen as task=NAME body=twin|hardware|log size=debug|small
 as key=value, e.g. learner.batch=16 task.episode_steps=500 body.start=standing. `daydreamer tasks`
 lists the tasks. When run=DIR holds a run, it goes on from where it was, settings included."""
 
+_EVAL = """  run=DIR          the run to look at: its newest checkpoint, its config
+  episodes=3       how many; each starts from the body's start pose
+  mode=mode        the policy's likeliest action; mode=sample draws as in training
+  video=true       film a twin: video.mp4 and contact_sheet.png in RUN/eval/<policy version>/
+  seed=N           of the first episode, counting up (default: the run's)
+  body=NAME        another body than the run's: twin, hardware
+  task=NAME        only the run's own task fits; its keys can be set: task.episode_steps=500
+  key=value        any key of the run, e.g. body.start=standing actor.safety.tilt=stop
+
+Figures go to RUN/eval/<policy version>/results.json. Ctrl-C brings the body to rest."""
+
+_PLOT = """  [LABEL=]DIR          a run, a folder of runs (its seeds), or a baseline's JSONL file;
+                       several with one label are drawn as mean, minimum to maximum
+  -o, --output FILE    the picture (.png, .svg, .pdf); its numbers go beside it, as .csv
+  --label-by HOW       group runs under their own name or their parent folder's:
+                       name, parent, or auto (default)
+  --smooth-min MIN     average over so much robot time before each point (default: 1)
+  --guide HEIGHT:TEXT  a horizontal line, e.g. 8.5:standing; may be repeated
+  --title TEXT         written above the curves"""
+
 VERBS: dict[str, Verb] = {
     "dryrun": Verb(
         "daydreamer.dryrun:main",
         "learner and actor as two processes over the real wire, a twin as body, live status",
         "dryrun task=NAME [steps=N] [run=DIR] [mode=async|lockstep] [group=option] [key=value] ...",
         _RUN
-        + " It\nends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.",
+        + """ It
+ends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes. The agent's keys:
+`daydreamer learner --help`; the safety rules, actor.safety.*: `daydreamer actor --help`.""",
         ("run", "learner", "actor", "wire"),
         of_run=True,
     ),
@@ -75,14 +97,14 @@ VERBS: dict[str, Verb] = {
         "the actor alone: drives one body, streams its experience, follows new policies",
         "actor task=NAME [body=NAME] [learner=tcp://HOST:PORT] [id=NAME] [key=value] ...",
         _RUN,
-        ("run", "actor", "wire"),
+        ("run", "actor", "actor.safety", "wire"),
         of_run=True,
     ),
     "eval": Verb(
         "daydreamer.telemetry.evaluate:eval_main",
         "the deterministic policy of a run on its body: returns, lengths, video",
-        "eval run=DIR [episodes=N] [body=twin|hardware] [key=value] ...",
-        "The body is the run's own unless body= names another one.",
+        "eval run=DIR [episodes=N] [mode=mode|sample] [video=true|false] [key=value] ...",
+        _EVAL,
     ),
     "info": Verb(
         "daydreamer.telemetry.info:info_main",
@@ -93,7 +115,8 @@ VERBS: dict[str, Verb] = {
     "plot": Verb(
         "daydreamer.telemetry.plot:plot_main",
         "learning curves over robot time, several seeds",
-        "plot DIR... -o FILE",
+        "plot [LABEL=]DIR ... -o FILE [--label-by HOW] [--smooth-min MIN] [--guide ...] ...",
+        _PLOT,
     ),
     "replay": Verb(
         "daydreamer.replay_command:main",

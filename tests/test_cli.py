@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -80,6 +81,32 @@ def test_help_names_every_key_with_its_default_and_meaning(
     assert "run=runs/<task>" in text
 
 
+def test_help_names_every_option_of_plot_and_eval(capsys: pytest.CaptureFixture[str]) -> None:
+    from daydreamer.telemetry.evaluate import EvalOptions
+    from daydreamer.telemetry.plot import _parser
+
+    assert main(["plot", "--help"]) == 0
+    text = capsys.readouterr().out
+    for action in _parser()._actions:
+        assert all(name in text for name in action.option_strings if name not in ("-h", "--help"))
+    assert "[LABEL=]DIR" in text
+    assert main(["eval", "--help"]) == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(EvalOptions):
+        assert f"  {field.name}=" in text
+
+
+def test_help_of_the_actor_names_the_safety_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["actor", "--help"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "actor.watchdog_s=null",
+        "actor.safety.tilt=off",
+        "workspace_high_m=[1.0,1.0,1.0]",
+    ):
+        assert part in text
+
+
 def test_every_verb_that_is_listed_exists() -> None:
     for verb in VERBS.values():
         assert importlib.util.find_spec(verb.target.partition(":")[0]), verb.usage
@@ -107,7 +134,16 @@ def test_unknown_verb_is_answered_with_the_nearest_and_exit_code_2() -> None:
         (["actor", "task=a1_walk", "actor.threads=many"], "expected a whole number, found 'many'"),
         (["actor", "task=a1_walk", "body=hardware"], "it has twin (a1_twin)"),
         (["dryrun"], "no task was chosen. Write task=NAME; there is: a1_walk."),
+        (["dryrun", "tsk=a1_walk"], "unknown key tsk. Did you mean task?"),
+        (["dryrun", "task=a1_walk", "run=/proc/no"], "Choose another run=DIR."),
+        (["actor", "task=a1_walk", "actor.safety.tlt=stop"], "Did you mean actor.safety.tilt?"),
+        (["actor", "task=a1_walk", "actor.safety.tilt=halt"], "off or warn or clip or stop"),
+        (["actor", "task=a1_walk", "actor.safety.max_age_s=0"], "actor.safety.max_age_s=0.0: "),
+        (["actor", "task=a1_walk", "actor.watchdog_s=0"], "or null for ten control periods"),
+        (["eval", "run=nowhere"], "nowhere is no run folder: it does not exist."),
+        (["replay"], "replay needs an action. Known: verify."),
         (["replay", "verfy", "x"], "Did you mean verify?"),
+        (["bench"], "bench needs a workload. Known: replay, twin."),
         (["bench", "twins", "task=a1_walk"], "Did you mean twin?"),
     ],
 )
@@ -149,6 +185,7 @@ def test_a_run_goes_on_with_its_settings_and_says_what_changed(
     [
         (RobotError("the cable is out: plug it in"), 1, "the cable is out: plug it in"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (PermissionError(13, "Permission denied", "a/log.txt"), 1, "a/log.txt: Permission denied"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, "daydreamer[actor]"),
         (ConfigError("x=1: expected 2."), 2, "x=1: expected 2."),
         (KeyboardInterrupt(), 130, "interrupted"),

@@ -99,3 +99,16 @@ def test_a_twin_can_be_configured_without_its_simulator() -> None:
         check=True,
     )
     assert below(set(result.stdout.split()), "pybullet", "torch") == []
+
+
+def test_a_run_is_configured_before_numpy_reads_its_thread_limits() -> None:
+    code = "from daydreamer.config import load; load(['task=a1_walk'])"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert below(set(result.stdout.split()), "numpy", "torch") == []

@@ -13,7 +13,14 @@ import psutil
 import pytest
 
 from daydreamer.config.errors import ConfigError
-from daydreamer.process import PARENT, StopFlag, claim, follow_parent, start_logging
+from daydreamer.process import (
+    PARENT,
+    StopFlag,
+    claim,
+    follow_parent,
+    start_logging,
+    thread_environment,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -58,6 +65,15 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         pytest.fail("claimed twice")
     with claim(tmp_path / "run", "a learner", "choose another run=DIR"):
         assert (tmp_path / "run" / "lock").exists()
+
+
+def test_a_thread_limit_holds_for_every_native_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    pools = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+    assert thread_environment(2) == {**dict.fromkeys(pools, "2"), "OMP_WAIT_POLICY": "PASSIVE"}
+    assert thread_environment(0) == {"OMP_WAIT_POLICY": "PASSIVE"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert thread_environment(0) == {"OMP_WAIT_POLICY": "ACTIVE"}
 
 
 def test_the_log_goes_to_a_file_too(tmp_path: Path) -> None:

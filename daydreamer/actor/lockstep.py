@@ -125,12 +125,13 @@ class Turns:
             self._beat()
             if (answer := ask()) is not None:
                 return answer
-            time_s = self._now()
-            if self._link.status.connected:
+            time_s, status = self._now(), self._link.status
+            if status.connected:
                 heard_s = time_s
             if time_s - heard_s > self._lost_after_s:
+                state = "gone" if status.refused is None else f"refusing ({status.refused})"
                 raise TurnError(
-                    f"the learner is gone for {time_s - heard_s:.0f} s and did not {what}. In "
+                    f"the learner is {state} for {time_s - heard_s:.0f} s and did not {what}. In "
                     "lockstep the actor cannot go on alone: start the learner again, then this "
                     "actor with the same run; nothing recorded is lost."
                 )

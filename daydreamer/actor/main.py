@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 def main(cfg: Config) -> int:
     """Drive cfg.body until cfg.steps, a signal or a fault; returns the exit code."""
     process.follow_parent()
-    stop = process.StopFlag().install()
     process.start_logging(cfg.folder / f"actor-{cfg.actor.id}" / "log.txt")
     process.limit_threads(cfg.actor.threads)
-    # Only now: torch reads the limits when it is imported.
+    # Only now: numpy and torch read the limits when they are imported.
     from daydreamer.actor.session import run_session
 
-    return run_session(cfg, stop)
+    return run_session(cfg, process.StopFlag().install())

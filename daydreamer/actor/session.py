@@ -28,7 +28,7 @@ from daydreamer.wire.journal import Journal
 from daydreamer.wire.link import Link, LinkConfig
 from daydreamer.wire.rows import Column, Schema, make_schema
 from robots.base import Robot, RobotError, Task
-from robots.safety import Safety, SafetyConfig
+from robots.safety import Safety
 from robots.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,11 @@ def schema_of(task: Task) -> Schema:
     return make_schema(columns, task.action.size, task.log_keys)
 
 
+def stall_s(cfg: Config, rate_hz: float) -> float:
+    """The time without a control step after which the watchdog stops the body."""
+    return cfg.actor.watchdog_s or max(STALL_S, STALL_PERIODS / rate_hz)
+
+
 def _await_learner(cfg: Config, link: Link, stop: StopFlag, progress: Progress) -> None:
     """Give the learner a moment to answer. Raises WireError when it refuses this actor."""
     patience_s = TURN_PATIENCE_S if cfg.mode == "lockstep" else HELLO_WAIT_S
@@ -138,7 +143,7 @@ def _drive(
         max_policy_age_s=cfg.actor.max_policy_age_s or float("inf"),
         on_old_policy=cfg.actor.on_old_policy,
     )
-    safety = Safety(SafetyConfig(), robot.spec)
+    safety = Safety(cfg.actor.safety, robot.spec)
     recorder = Recorder(
         schema_of(task),
         run=cfg.folder.resolve().name,
@@ -151,8 +156,7 @@ def _drive(
     )
     clock = ControlClock(1 / rate_hz, realtime=cfg.actor.realtime)
     # As fast as it can, a twin has no rate to keep and a wait is no stall.
-    stall_s = max(STALL_S, STALL_PERIODS / rate_hz)
-    watchdog = Watchdog(stall_s, robot.stop) if cfg.actor.realtime else None
+    watchdog = Watchdog(stall_s(cfg, rate_hz), robot.stop) if cfg.actor.realtime else None
     beat: Callable[[], None] = (lambda: None) if watchdog is None else watchdog.beat
 
     def gauges() -> dict[str, float]:
@@ -168,6 +172,7 @@ def _drive(
             **{f"actor/safety_{rule}": n for rule, n in safety.counts.items() if n},
             "actor/stalls": 0 if watchdog is None else watchdog.stalls,
             "actor/connected": status.connected,
+            "actor/refused": status.refused is not None,
             "actor/journal_chunks": status.journal_chunks,
             "actor/journal_bytes": status.journal_bytes,
             "actor/chunks_dropped": status.dropped,

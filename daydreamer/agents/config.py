@@ -39,6 +39,7 @@ class AgentConfig:
     mlp_layers: int = 4  # vector encoder and decoder, and every head
     mlp_units: int = 512
     cnn_depth: int = 64  # channels of the first convolution; doubles with each of four
+    symlog_vectors: bool = False  # see and predict vectors through symlog (DreamerV3)
     unimix: float = 0.01  # share of uniform in every latent categorical: keeps the KL finite
     initial: str = "learned"  # first recurrent state: learned or zeros
 

@@ -12,7 +12,7 @@ from daydreamer.agents.adapt import AdaptiveScale
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.losses import balanced_kl, continue_loss, squared_error, symlog_error
 from daydreamer.models.codec import Decoder
-from daydreamer.models.distributions import categorical_entropy
+from daydreamer.models.distributions import categorical_entropy, symlog
 from daydreamer.models.networks import MLP
 from daydreamer.models.policy import build_encoder, build_rssm
 from daydreamer.models.rssm import Latent
@@ -73,11 +73,12 @@ class WorldModel(nn.Module):
         losses, metrics = {}, {}
         for key, prediction in self.decoder(feat).items():
             target = batch[key].flatten(0, 1)
-            is_image = target.dtype == torch.uint8 and target.ndim == 4
-            scale = cfg.image_scale if is_image else cfg.vector_scale
-            losses[f"{key}_loss"] = scale * squared_error(
-                prediction, target.float() / 255 if is_image else target
-            )
+            if target.dtype == torch.uint8 and target.ndim == 4:
+                error = squared_error(prediction, target.float() / 255)
+                losses[f"{key}_loss"] = cfg.image_scale * error
+            else:
+                target = symlog(target.float()) if cfg.symlog_vectors else target
+                losses[f"{key}_loss"] = cfg.vector_scale * squared_error(prediction, target)
         reward = self.reward(feat).squeeze(-1)
         # A first row's reward was earned by no action in the window: nothing could predict it.
         earned = (~batch["is_first"].flatten()).float()

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from daydreamer.agents.config import AgentConfig
 from daydreamer.config.schema import ActorConfig, Config, LearnerConfig, WireConfig
+from robots.safety_config import SafetyConfig
 
 _SECTIONS: dict[str, type] = {
     "run": Config,
     "agent": AgentConfig,
     "learner": LearnerConfig,
     "actor": ActorConfig,
+    "actor.safety": SafetyConfig,
     "wire": WireConfig,
 }
 _COMMENT = re.compile(r"^ {4}(\w+): [^#\n]*# (.*)$", re.MULTILINE)
@@ -41,6 +43,10 @@ def _scalars(cls: type) -> dict[str, str]:
             found[field.name] = "runs/<task>"
         elif field.default is not dataclasses.MISSING:
             found[field.name] = _spell(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            made = field.default_factory()
+            if isinstance(made, list):
+                found[field.name] = f"[{','.join(map(_spell, made))}]"
     return found
 
 

@@ -13,7 +13,14 @@ from daydreamer.agents.config import AgentConfig
 from daydreamer.config.errors import ConfigError, nearest
 from daydreamer.config.groups import GROUPS, compose, options, read_option, resolve_body
 from daydreamer.config.kinds import RESERVED, import_kind
-from daydreamer.config.overrides import Overrides, assign, known_keys, parse, split
+from daydreamer.config.overrides import (
+    SHORTCUTS,
+    Overrides,
+    assign,
+    known_keys,
+    parse,
+    split,
+)
 from daydreamer.config.schema import (
     ActorConfig,
     BodyNode,
@@ -40,6 +47,7 @@ def load(overrides: Sequence[str]) -> Config:
     given = split(overrides)
     task = given.groups.get("task", "")
     if not task:
+        _refuse_misspelt(given)
         raise ConfigError(
             f"no task was chosen. Write task=NAME; there is: {', '.join(options('task'))}."
         )
@@ -56,6 +64,14 @@ def load(overrides: Sequence[str]) -> Config:
         _lay_over(data, data[node].pop("settings", None) or {}, f"{node}={data[node]['name']}")
     _lay_over(data, _size_layer(composed["size"], data["task"]), f"size={size}")
     return to_config(data, given)
+
+
+def _refuse_misspelt(given: Overrides) -> None:
+    """Raises ConfigError for a key that no task could have: `tsk=a1_walk` is no missing task."""
+    top = [*field_types(Config), *GROUPS, *SHORTCUTS]
+    for key in given.values:
+        if (first := key.partition(".")[0]) not in top:
+            raise ConfigError(f"unknown key {key}. {nearest(first, top)}")
 
 
 def reload(saved: Data, overrides: Sequence[str]) -> Config:
@@ -128,4 +144,15 @@ def _lay_over(data: Data, layer: Data, origin: str) -> None:
             raise ConfigError(
                 f"{origin} has an unknown section {section}. {nearest(section, SECTIONS)}"
             )
-        data[section] = {**(data.get(section) or {}), **values}
+        data[section] = _merge(data.get(section) or {}, values)
+
+
+def _merge(low: Data, high: Data) -> Data:
+    """`high` over `low`, also below: one safety rule set by a body leaves the others alone."""
+    merged = dict(low)
+    for key, value in high.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merge(old, value)
+        merged[key] = value
+    return merged

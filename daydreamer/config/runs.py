@@ -32,6 +32,7 @@ POLICY_KEYS = (
     "mlp_layers",
     "mlp_units",
     "cnn_depth",
+    "symlog_vectors",
     "unimix",
     "initial",
     "min_std",
@@ -146,8 +147,9 @@ def _read(folder: Path) -> Data:
 
     path = folder / FILE
     if not path.is_file():
+        found = f"has no {FILE}" if folder.is_dir() else "does not exist"
         raise ConfigError(
-            f"{folder} is no run folder: it has no {FILE}. "
+            f"{folder} is no run folder: it {found}. "
             "Give run=DIR of a run that `daydreamer dryrun` or `daydreamer learner` started."
         )
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from daydreamer.agents.config import AgentConfig
 from daydreamer.config.errors import ConfigError
+from robots.safety_config import SafetyConfig
 
 if TYPE_CHECKING:  # robots.base needs numpy, which `--help` can do without
     from robots.base import Robot, Task
@@ -30,14 +31,20 @@ def _require_at_least(smallest: float, group: str, config: object, *keys: str) -
 
 
 class TaskParams(Protocol):
-    """What a task's `kind` must be: a dataclass of plain values that can build the task."""
+    """What a task's `kind` must be: a dataclass of plain values that can build the task.
+
+    Import numpy and all that is heavy inside build(): thread limits are set after the config.
+    """
 
     def build(self) -> Task:
         """The task. Cheap; moves nothing."""
 
 
 class BodyParams(Protocol):
-    """What a body's `kind` must be: a dataclass of plain values that can build the body."""
+    """What a body's `kind` must be: a dataclass of plain values that can build the body.
+
+    As with tasks, import what is heavy inside build().
+    """
 
     def build(self) -> Robot:
         """The body, not yet connected."""
@@ -138,6 +145,9 @@ class ActorConfig:
     max_policy_age_s: float | None = None  # a policy older than this is old; null: never
     on_old_policy: Literal["run", "hold", "stop"] = "run"  # what to do with an old one
 
+    watchdog_s: float | None = None  # stall that stops the body; null: 10 periods, at least 0.5
+    safety: SafetyConfig = field(default_factory=SafetyConfig)  # the rules, each with its mode
+
     def __post_init__(self) -> None:
         """Refuse what no actor can run with."""
         _require(
@@ -153,6 +163,11 @@ class ActorConfig:
             self.max_policy_age_s is None or self.max_policy_age_s > 0,
             f"actor.max_policy_age_s={self.max_policy_age_s}",
             "a positive number, or null for no bound",
+        )
+        _require(
+            self.watchdog_s is None or self.watchdog_s > 0,
+            f"actor.watchdog_s={self.watchdog_s}",
+            "a positive number, or null for ten control periods",
         )
 
 

@@ -55,6 +55,9 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(args, value, key)
     if origin is Literal:
+        # YAML reads a bare on or off as a truth value.
+        if isinstance(value, bool) and (word := ("off", "on")[value]) in args:
+            value = word
         if value not in args:
             raise _refuse(value, annotation, key)
         return value
@@ -170,7 +173,9 @@ def _convert_container(container: type, args: tuple[Any, ...], value: Any, key: 
 def _refuse(value: Any, annotation: Any, key: str) -> ConfigError:
     if get_origin(annotation) is Literal and isinstance(value, str):
         words = [str(arg) for arg in get_args(annotation)]
-        return ConfigError(f"{key}={value}: expected {' or '.join(words)}. {nearest(value, words)}")
+        hint = nearest(value, words)
+        near = f" {hint}" if hint.startswith("Did") else ""
+        return ConfigError(f"{key}={value}: expected {' or '.join(words)}.{near}")
     found = "null" if value is None else f"{value!r} ({type(value).__name__})"
     return ConfigError(f"{key}: expected {_spell(annotation)}, found {found}.")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from daydreamer.models.distributions import symlog
 from daydreamer.models.networks import MLP, NORM_EPS, linear, uniform_init_
 from robots.base import ArraySpec
 
@@ -57,8 +58,10 @@ class Encoder(nn.Module):
         mlp_layers: int,
         mlp_units: int,
         cnn_depth: int,
+        symlog_vectors: bool,
     ) -> None:
         super().__init__()
+        self.symlog_vectors = symlog_vectors
         self.vectors, self.images = split_keys(observations)
         self.embed_size = 0
         if self.vectors:
@@ -82,9 +85,8 @@ class Encoder(nn.Module):
         """Vectors (N, ...) of any type, images (N, 64, 64, C) uint8. Returns (N, embed_size)."""
         parts = []
         if self.vectors:
-            parts.append(
-                self.mlp(torch.cat([obs[key].flatten(1).float() for key in self.vectors], -1))
-            )
+            numbers = torch.cat([obs[key].flatten(1).float() for key in self.vectors], -1)
+            parts.append(self.mlp(symlog(numbers) if self.symlog_vectors else numbers))
         if self.images:
             pixels = torch.cat([obs[key] for key in self.images], -1).movedim(-1, 1)
             parts.append(self.cnn(pixels.float() / 255))

@@ -27,7 +27,11 @@ class PolicyState(NamedTuple):
 def build_encoder(cfg: AgentConfig, observations: Mapping[str, ArraySpec]) -> Encoder:
     """The encoder that learner and actor share."""
     return Encoder(
-        observations, mlp_layers=cfg.mlp_layers, mlp_units=cfg.mlp_units, cnn_depth=cfg.cnn_depth
+        observations,
+        mlp_layers=cfg.mlp_layers,
+        mlp_units=cfg.mlp_units,
+        cnn_depth=cfg.cnn_depth,
+        symlog_vectors=cfg.symlog_vectors,
     )
 
 

@@ -57,7 +57,7 @@ class LiveDisplay:
         self._silent = False
         self._history: deque[float] = deque(maxlen=240)  # reward per step, one value a change
         self._shown_s = -float("inf")
-        self._shown_as = ("", "")
+        self._shown: DryrunStatus | None = None
         self._last = DryrunStatus()
         self._start_s = now()
         self._live: Live | None = None
@@ -80,7 +80,8 @@ class LiveDisplay:
         reward = status.reward_per_step
         if reward is not None and (not self._history or self._history[-1] != reward):
             self._history.append(reward)
-        changed = (status.phase, status.message) != self._shown_as
+        shown = self._shown
+        changed = shown is None or (status.phase, status.message) != (shown.phase, shown.message)
         period_s = TABLE_PERIOD_S if self.is_table else LINE_PERIOD_S
         if changed or self._now() - self._shown_s >= period_s:
             self._show()
@@ -96,10 +97,10 @@ class LiveDisplay:
                 self._print(text)
 
     def close(self) -> None:
-        """Show the last status once more and leave the terminal as it was. Any number of times."""
+        """Show the last status, unless it is shown; leave the terminal as it was. Repeatable."""
         if self._silent:
             return
-        if self._shown_s > -float("inf"):
+        if self._shown is not None and self._shown != self._last:
             self._show()
         if self._live is not None:
             with self._forgiving():
@@ -120,7 +121,7 @@ class LiveDisplay:
 
     def _show(self) -> None:
         self._shown_s = self._now()
-        self._shown_as = (self._last.phase, self._last.message)
+        self._shown = self._last
         with self._forgiving():
             if self._live is not None:
                 from daydreamer.telemetry.table import render

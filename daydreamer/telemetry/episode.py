@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from daydreamer import interrupts
 from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.loop import ControlLoop, StepRecord
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
-from daydreamer.actor.session import STALL_PERIODS, STALL_S, schema_of
+from daydreamer.actor.session import schema_of, stall_s
 from daydreamer.models.policy import Policy, PolicyState
 from daydreamer.telemetry.film import Twin
 from daydreamer.wire.rows import POLICY, Array
 from robots.base import FloatArray, Robot, Task
-from robots.safety import Safety, SafetyConfig
+from robots.safety import Safety
 from robots.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def drive(
     The same seed, policy and index give the same episode on a twin.
     """
     seed = config.seed + index
+    interrupts.unwind()  # from here on, Ctrl-C must bring the body to rest
     robot.connect()
     if isinstance(robot, Twin):
         robot.reset(seed)
@@ -81,13 +83,13 @@ def drive(
         on_step(step)
 
     # A twin may take its time, for example to draw a picture.
-    stall_s = max(STALL_S, STALL_PERIODS / robot.spec.control_hz)
-    watchdog = None if isinstance(robot, Twin) else Watchdog(stall_s, robot.stop)
+    silence_s = stall_s(config, robot.spec.control_hz)
+    watchdog = None if isinstance(robot, Twin) else Watchdog(silence_s, robot.stop)
     loop = ControlLoop(
         robot=robot,
         task=task,
         runner=FixedPolicy(policy, version, mode, seed),
-        safety=Safety(SafetyConfig(), robot.spec),
+        safety=Safety(config.actor.safety, robot.spec),
         recorder=_forgetful(task),
         clock=ControlClock(1 / robot.spec.control_hz, realtime=config.actor.realtime),
         report=seen,

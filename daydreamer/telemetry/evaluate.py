@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from daydreamer.config.errors import ConfigError, nearest
-from daydreamer.telemetry.film import Film, Twin
-from daydreamer.telemetry.video import Frame, VideoWriter, contact_sheet
 
 if TYPE_CHECKING:
     from daydreamer.actor.loop import StepRecord
     from daydreamer.config import Config
     from daydreamer.models.policy import Policy
+    from daydreamer.telemetry.film import Film
+    from daydreamer.telemetry.video import Frame
     from robots.base import Task
 
 log = logging.getLogger(__name__)
@@ -56,15 +56,14 @@ def eval_main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit code. Raises ConfigError, CheckpointError, RobotError."""
     options, overrides = parse(argv)
     from daydreamer.config import load_run
-    from daydreamer.learner.checkpoint import load_policy_arrays
-
-    config = load_run(options.run, overrides)
-    arrays, version = load_policy_arrays(options.run)
-
-    from daydreamer.models.policy import build_policy
     from daydreamer.process import limit_threads
 
+    config = load_run(options.run, overrides)
     limit_threads(config.actor.threads)
+    from daydreamer.learner.checkpoint import load_policy_arrays
+    from daydreamer.models.policy import build_policy
+
+    arrays, version = load_policy_arrays(options.run)
     task = config.task.build()
     policy = build_policy(config.agent, task.observations, task.action)
     policy.load_arrays(arrays)
@@ -114,6 +113,8 @@ def evaluate(
 ) -> list[Episode]:
     """Drive the body for every episode; a twin is filmed into `folder`."""
     from daydreamer.telemetry.episode import drive
+    from daydreamer.telemetry.film import Film, Twin
+    from daydreamer.telemetry.video import VideoWriter, contact_sheet
 
     robot = config.body.build()
     rate_hz = robot.spec.control_hz

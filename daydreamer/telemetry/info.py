@@ -55,7 +55,8 @@ def check_run(run: Path) -> None:
     if _is_run(run):
         return
     if not run.is_dir():
-        raise NoRunError(f"{run} does not exist; expected the folder given as run=DIR to dryrun")
+        found = "is no folder" if run.exists() else "does not exist"
+        raise NoRunError(f"{run} {found}; expected the folder given as run=DIR to dryrun")
     inside = [child.name for child in sorted(run.iterdir()) if _is_run(child)]
     hint = f" Runs in it: {', '.join(inside[:8])}." if inside else ""
     raise NoRunError(f"{run} is no run: found no config.yaml, learner/ or actor-*/ in it.{hint}")
@@ -100,7 +101,7 @@ def render(info: Mapping[str, Any]) -> str:
         ("duplicates", f"{info['duplicates_dropped']} dropped, {info['duplicates_stored']} stored"),
         ("", ""),
         ("updates", f"{info['updates']:,}"),
-        ("policy version", _or_dash(info["policy_version"], "{:,}")),
+        ("policy version", _version(info["policy_version"])),
         (
             "replay ratio",
             _or_dash(info["replay_ratio"], "{:.1f} rows trained on per row collected"),
@@ -117,7 +118,9 @@ def render(info: Mapping[str, Any]) -> str:
             if actor["age_s"] is not None
             else "silent so far"
         )
-        rows.append((f"actor {name}", f"{age}, {actor['journal_chunks']} chunk(s) in its journal"))
+        refused = ", refused by the learner: see its log.txt" if actor["refused"] else ""
+        waiting = f"{actor['journal_chunks']} chunk(s) in its journal"
+        rows.append((f"actor {name}", f"{age}, {waiting}{refused}"))
     for session, one in info["sessions"].items():
         rows.append(
             (
@@ -193,6 +196,7 @@ def _actor(folder: Path, lines: Sequence[Line]) -> Info:
         "policy_age_s": _newest(lines, "actor/policy_age_s"),
         "journal_chunks": sum(1 for _ in folder.glob("journal/*/*.chunk")),
         "age_s": None if when is None else max(0.0, time.time() - when),
+        "refused": bool(_newest(lines, "actor/refused")),
     }
 
 
@@ -220,6 +224,10 @@ def _is_run(folder: Path) -> bool:
         or (folder / "learner").is_dir()
         or any(folder.glob("actor-*/metrics.jsonl"))
     )
+
+
+def _version(version: int | None) -> str:
+    return "none yet" if version in (None, -1) else f"{version:,}"
 
 
 def _or_dash(value: float | None, form: str) -> str:

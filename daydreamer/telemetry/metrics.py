@@ -1,4 +1,4 @@
-"""Metrics of one process: one JSON object a line, and TensorBoard events beside it.
+"""Metrics of one process: one JSON object a line, and the learner's as TensorBoard events too.
 
     {"time": 1767225600.1, "step": 400, "actor/steps_per_s": 19.9, "session": "5f0c"}
 

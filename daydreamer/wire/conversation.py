@@ -222,7 +222,11 @@ class Conversation:
 
     def _refuse(self, reason: str) -> None:
         if reason != self.refused:
-            log.error("learner %s refuses this actor: %s", self.cfg.address, reason)
+            log.error(
+                "learner %s refuses this actor: %s. Rows wait in the journal until both "
+                "have the same settings and release",
+                *(self.cfg.address, reason),
+            )
         self.refused, self.connected = reason, False
 
     def _say(self, message: m.Message) -> bool:

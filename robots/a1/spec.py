@@ -7,13 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from robots.a1.rate import CONTROL_HZ
 from robots.base import ArraySpec, CommandSpec, RobotSpec
 
 LEGS: Final = ("FR", "FL", "RR", "RL")  # front right, front left, rear right, rear left
 PARTS: Final = ("hip", "upper", "lower")
 JOINTS: Final = tuple(f"{leg}_{part}" for leg in LEGS for part in PARTS)
 
-CONTROL_HZ: Final = 20.0
 TORQUE_LIMIT_NM: Final = 33.5
 
 # Hard stops of one leg: hip, upper, lower.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from robots.a1.spec import CONTROL_HZ
+from robots.a1.rate import CONTROL_HZ
 
 if TYPE_CHECKING:
     from sim.a1.twin import A1Twin

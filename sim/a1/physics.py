@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.a1.spec import CONTROL_HZ, JOINTS, LEGS
+from robots.a1.rate import CONTROL_HZ
+from robots.a1.spec import JOINTS, LEGS
 from robots.base import RobotError
 from sim.a1.config import A1TwinConfig
 from sim.a1.urdf import a1_urdf

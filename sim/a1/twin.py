@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.a1.spec import CONTROL_HZ, JOINT_HIGH_RAD, JOINT_LOW_RAD, JOINTS, a1_spec
+from robots.a1.rate import CONTROL_HZ
+from robots.a1.spec import JOINT_HIGH_RAD, JOINT_LOW_RAD, JOINTS, a1_spec
 from robots.base import FloatArray, Reading, RobotError, RobotSpec
 from robots.low_pass import LowPass, LowPassState
 from sim.a1.camera import Camera

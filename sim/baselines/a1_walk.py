@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import gymnasium
 
-from robots.a1.spec import CONTROL_HZ
+from robots.a1.rate import CONTROL_HZ
 from robots.base import FloatArray, RobotError
 from sim.a1.config import STARTS, A1TwinConfig
 from sim.gym_env import A1WalkEnv

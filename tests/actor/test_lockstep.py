@@ -20,12 +20,13 @@ class FakeLink:
     def __init__(self, fake_time: Any) -> None:
         self.time = fake_time
         self.connected, self.grants, self.version = True, True, -1
+        self.refused: str | None = None
         self.asked: list[int] = []
         self.weights: list[int] = []
 
     @property
     def status(self) -> Any:
-        return SimpleNamespace(connected=self.connected)
+        return SimpleNamespace(connected=self.connected, refused=self.refused)
 
     def wait_turn(self, sequence: int, timeout_s: float) -> int | None:
         self.asked.append(sequence)
@@ -128,6 +129,13 @@ def test_a_learner_that_is_gone_ends_the_run_with_advice(
     link = FakeLink(fake_time)
     link.grants = link.connected = False
     with pytest.raises(TurnError, match="start the learner again"):
+        step(recorder, make(link, recorder, Loader()), 4)
+
+
+def test_a_learner_that_refuses_is_not_called_gone(recorder: Recorder, fake_time: Any) -> None:
+    link = FakeLink(fake_time)
+    link.grants, link.connected, link.refused = False, False, "agent.deter: actor has 8"
+    with pytest.raises(TurnError, match=r"the learner is refusing \(agent.deter: actor has 8\)"):
         step(recorder, make(link, recorder, Loader()), 4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from daydreamer.agents.agent import Agent, build_agent, frozen
 from daydreamer.agents.config import AgentConfig
+from daydreamer.models.distributions import symlog
 from robots.base import ActionSpec, ArraySpec
 
 SIZES = {
@@ -174,6 +176,55 @@ def test_next_observation_equal_to_the_last_action_is_learned_open_loop() -> Non
         latent = agent.model.rssm.imagine_step(latent, wanted, torch.rand(8, 4))
         found = agent.model.decoder(latent.feat)["vector"]
     assert (found.argmax(-1) == wanted.argmax(-1)).float().mean() >= 0.85
+
+
+def test_symlogged_vectors_are_seen_and_predicted_squashed() -> None:
+    agent, plain = make(KINDS[0], symlog_vectors=True), make(KINDS[0])
+    batch = rows(KINDS[0])
+    squashed = {**batch, "vector": symlog(batch["vector"])}
+    uniform = torch.rand(4, 6, 4)
+    found = agent.model.loss(batch, uniform).metrics["vector_loss"]
+    expected = plain.model.loss(squashed, uniform).metrics["vector_loss"]
+    torch.testing.assert_close(found, expected)
+
+
+def test_imagined_actions_are_clipped_as_executed_ones_are_and_still_learn() -> None:
+    agent = make(KINDS[0], clip_imagined=True, max_std=5.0, entropy_scale=0.0)
+    for param in agent.behavior.actor.parameters():
+        torch.nn.init.normal_(param, std=0.5)
+    batch = rows(KINDS[0])
+    post = agent.model.loss(batch, torch.rand(4, 6, 4)).post.detach()
+    start, _ = agent._starts(post, torch.ones(4, 6))
+    with frozen(agent.model):
+        imagined = agent.behavior.imagine(agent.model, start, agent.generator)
+        assert imagined.action.detach().abs().max() == 1.0
+        imagined.feat.square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in agent.behavior.actor.parameters())
+
+
+def test_centered_rewards_hide_a_constant_from_the_critic() -> None:
+    """Two tasks that differ by a constant reward of 5 get the same returns."""
+    returns = []
+    for constant in (0.0, 5.0):
+        agent = make(KINDS[0], center_rewards=True, discount=0.9)
+        batch = rows(KINDS[0])
+        batch["reward"] = torch.full_like(batch["reward"], constant)
+        torch.nn.init.zeros_(agent.model.reward.blocks[-1].weight)  # type: ignore[arg-type]
+        torch.nn.init.constant_(
+            agent.model.reward.blocks[-1].bias,  # type: ignore[arg-type]
+            math.log1p(constant + 1),  # the head says: one more than the replayed mean
+        )
+        post = agent.model.loss(batch, torch.rand(4, 6, 4)).post.detach()
+        start, cont = agent._starts(post, torch.ones(4, 6))
+        torch.nn.init.zeros_(agent.behavior.slow_critic.blocks[-1].weight)  # type: ignore[arg-type]
+        torch.nn.init.constant_(agent.model.cont.blocks[-1].bias, 50.0)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(agent.model.cont.blocks[-1].weight)  # type: ignore[arg-type]
+        loss = agent.behavior.loss(agent.model, start, cont, batch["reward"], agent.generator)
+        returns.append(float(loss.metrics["imagined_return"]))
+    # (1 - 0.9) * 1 a step, lambda 0.95, four steps, value 0: with x = 0.9 * 0.95 = 0.855
+    # R_3 = 0.1, R_2 = 0.1 (1 + x), ...: mean 0.1 (4 + 3 x + 2 x^2 + x^3) / 4 = 0.216299
+    assert returns[0] == pytest.approx(returns[1], rel=1e-4)
+    assert returns[0] == pytest.approx(0.216299, rel=1e-3)
 
 
 def test_images_and_vectors_train_together() -> None:

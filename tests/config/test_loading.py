@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daydreamer.config import ConfigError, load
+from daydreamer.config import ConfigError, load, load_run, save
 from daydreamer.config.groups import options, read_option, resolve_body
+from daydreamer.config.loading import _lay_over
 from robots.base import Task
 
 
@@ -147,7 +148,7 @@ def test_alias_or_name_chooses_the_body() -> None:
         (["learner.length=1"], r"learner\.length=1: expected at least 2"),
         (["learner.capacity_rows=10"], r"expected room for prefill_rows"),
         (["actor.id=../x"], r"actor\.id=\.\./x: expected 1 to 64 letters"),
-        (["wire.liveness_s=1"], r"wire\.liveness_s=1\.0: expected at least twice"),
+        (["wire.liveness_s=0.01"], r"wire\.liveness_s=0\.01: expected at least twice"),
         (["actor.on_old_policy=sit"], r"actor\.on_old_policy=sit: expected run or hold or stop"),
         (["mode=lockstep", "actor.realtime=true"], r"mode=lockstep with actor\.realtime=true"),
         (["steps=-1"], r"^steps=-1: expected at least 0"),
@@ -163,3 +164,27 @@ def test_a_task_is_asked_for_by_naming_those_there_are() -> None:
         ConfigError, match=r"no task was chosen\. Write task=NAME; there is: a1_walk"
     ):
         load([])
+
+
+def test_safety_rules_and_the_watchdog_are_the_actor_s_keys() -> None:
+    config = load(
+        ["task=a1_walk", "actor.safety.tilt=stop", "actor.safety.tilt_limit_rad=0.6",
+         "actor.safety.workspace_low_m=[-2,-2,0]", "actor.watchdog_s=0.3"]
+    )  # fmt: skip
+    safety = config.actor.safety
+    assert (safety.tilt, safety.tilt_limit_rad) == ("stop", 0.6)
+    assert safety.workspace_low_m == [-2.0, -2.0, 0.0]
+    assert safety.command_limits == "clip"
+    assert config.actor.watchdog_s == 0.3
+
+
+def test_a_rule_set_by_a_body_leaves_the_others_alone(tmp_path: Path) -> None:
+    save(load(["task=a1_walk", "actor.safety.joint_torque=stop"]), tmp_path)
+    path = tmp_path / "config.yaml"
+    # A bare off is false to YAML; a person may well write it so.
+    path.write_text(path.read_text().replace("joint_position: warn", "joint_position: off"))
+    safety = load_run(tmp_path, ["actor.safety.tilt=warn"]).actor.safety
+    assert (safety.joint_torque, safety.joint_position, safety.tilt) == ("stop", "off", "warn")
+    layers = {"actor": {"safety": {"tilt": "stop"}}}
+    _lay_over(layers, {"actor": {"safety": {"temperature": "warn"}}}, "body=x")
+    assert layers["actor"]["safety"] == {"tilt": "stop", "temperature": "warn"}

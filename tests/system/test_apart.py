@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from daydreamer.telemetry.metrics import read_metrics
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
@@ -60,10 +62,49 @@ def test_an_actor_of_another_size_is_refused_with_the_difference(
     learner = start("learner", *new_run, f"bind={address}")
     until(lambda: "listening on" in learner.text, "the learner")
     actor = start(
-        *("actor", "task=a1_walk", "size=small", f"run={tmp_path / 'other'}"),
+        *("actor", "task=a1_walk", "size=debug", "agent.deter=24", f"run={tmp_path / 'other'}"),
         *("steps=100", f"learner={address}"),
     )
     assert actor.wait() == 1, actor.text
-    assert "agent.deter: actor has 128, learner has 16" in actor.text
+    assert "agent.deter: actor has 24, learner has 16" in actor.text
     learner.interrupt()
     assert learner.wait() == 130
+
+
+def test_a_learner_restarted_with_another_config_is_seen_while_the_robot_drives_on(
+    start: Callable[..., Any],
+    new_run: list[str],
+    port: int,
+    until: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    address = f"tcp://127.0.0.1:{port}"
+    fast = ["wire.liveness_s=1", "wire.heartbeat_s=0.2", "wire.resend_s=0.5"]
+    learner = start("learner", *new_run, f"bind={address}", *fast)
+    until(lambda: "listening on" in learner.text, "the learner")
+    actor = start(
+        *("actor", *new_run, "steps=100000", f"learner={address}", "actor.realtime=true"),
+        *("actor.drain_s=0.2", *fast),
+    )
+    path = tmp_path / "run" / "actor-0" / "metrics.jsonl"
+
+    def newest(key: str) -> float:
+        lines = read_metrics(path) if path.exists() else []
+        return next((line[key] for line in reversed(lines) if key in line), -1)
+
+    until(lambda: newest("actor/refused") == 0 and newest("actor/connected"), "rows to flow")
+    learner.process.kill()
+    learner.wait()
+    other = start(
+        *("learner", "task=a1_walk", "size=debug", "agent.deter=24", f"run={tmp_path / 'other'}"),
+        *(f"bind={address}", *fast),
+    )
+    until(lambda: newest("actor/refused") == 1, "the refusal")
+    steps, chunks = newest("actor/control_steps"), newest("actor/journal_chunks")
+    until(lambda: newest("actor/control_steps") > steps, "the robot to drive on")
+    until(lambda: newest("actor/journal_chunks") > chunks, "its rows to be kept")
+    assert actor.text.count("refuses this actor") == 1
+    assert "agent.deter: actor has 16, learner has 24" in actor.text
+    for command in (actor, other):
+        command.interrupt()
+        assert command.wait() == 130, command.text

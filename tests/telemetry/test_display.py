@@ -78,6 +78,17 @@ def test_lines_come_every_five_seconds_and_at_each_change_of_phase() -> None:
     assert len(stream.getvalue().splitlines()) == 4
 
 
+def test_the_end_shows_the_last_line_once() -> None:
+    stream = io.StringIO()
+    with LiveDisplay(stream) as display:
+        display.update(DryrunStatus(phase="training", control_steps=9))
+        display.update(DryrunStatus(phase="finishing", control_steps=10))
+    assert [line.split()[0] for line in stream.getvalue().splitlines()] == [
+        "[training]",
+        "[finishing]",
+    ]
+
+
 def test_no_color_asks_for_lines_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w", encoding="utf-8") as terminal:

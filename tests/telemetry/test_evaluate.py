@@ -9,6 +9,7 @@ import pytest
 
 from daydreamer.config import Config, ConfigError, load, save
 from daydreamer.telemetry.evaluate import eval_main, parse
+from robots.base import RobotError
 
 FAST = ["task.episode_steps=12"]
 
@@ -79,6 +80,12 @@ def test_the_start_can_be_chosen(run: Path) -> None:
         assert eval_main([*words, f"body.start={start}"]) == 0
         upright.append(results(run)["mean"]["log"]["upright"])
     assert upright[1] > upright[0] + 0.3
+
+
+def test_the_run_s_safety_rules_hold(run: Path) -> None:
+    rules = ["actor.safety.joint_torque=stop", "actor.safety.joint_torque_limit_nm=0.1"]
+    with pytest.raises(RobotError, match="joint_torque_nm"):
+        eval_main([f"run={run}", "episodes=1", "video=false", *FAST, *rules])
 
 
 def test_without_a_checkpoint_eval_says_what_to_wait_for(tmp_path: Path) -> None:

@@ -171,6 +171,8 @@ def test_a_folder_that_is_no_run_is_answered_with_the_runs_in_it(
     assert "Runs in it: first." in message
     assert info_main([str(tmp_path / "nowhere")]) == 1
     assert "does not exist" in capsys.readouterr().err
+    assert info_main([__file__]) == 1
+    assert "is no folder" in capsys.readouterr().err
     assert not (tmp_path / "summary.json").exists()
 
 
@@ -184,3 +186,13 @@ def test_a_damaged_archive_is_answered_with_the_cure(
     segment.write_bytes(data)
     assert info_main([str(tmp_path)]) == 1
     assert "--repair" in capsys.readouterr().err
+
+
+def test_an_actor_that_is_refused_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_actor(tmp_path, 1, **{"actor/refused": 1})
+    assert info_main([str(tmp_path)]) == 0
+    assert "refused by the learner" in capsys.readouterr().out
+    write_actor(tmp_path, 2, **{"actor/refused": 0})
+    assert collect(tmp_path)["actors"]["a1"]["refused"] is False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_lockstep_and_async_do_not_mix(bench: Bench) -> None:
     assert link.status.refused == "mode: actor has async, learner has lockstep"
 
 
-def test_refused_actor_is_welcome_once_the_learner_agrees(bench: Bench) -> None:
+def test_refused_actor_is_welcome_once_the_learner_agrees(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     first = bench.server(Store(), fingerprint="other")
     link = bench.link(first.bound_address)
     eventually(lambda: link.status.refused)
@@ -61,6 +64,9 @@ def test_refused_actor_is_welcome_once_the_learner_agrees(bench: Bench) -> None:
     bench.server(Store(), bind=str(first.bound_address))
     eventually(lambda: link.status.connected)
     assert link.status.refused is None
+    said = [r.message for r in caplog.records if "refuses this actor" in r.message]
+    assert len(said) == 1
+    assert "fingerprint: actor has 'same', learner has 'other'" in said[0]
 
 
 def test_two_live_actors_with_one_id_are_told_apart(bench: Bench, tmp_path: Path) -> None:
@@ -97,6 +103,17 @@ def test_busy_port_is_named_with_a_cure() -> None:
         with pytest.raises(BindError, match=f"port {port} is taken.*choose another port"):
             server.start()
         server.close()
+
+
+def test_port_that_is_not_allowed_is_named_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: zmq.Socket[bytes], address: str) -> None:
+        raise zmq.ZMQError(errno.EACCES)
+
+    server = Server(server_config("tcp://127.0.0.1:80"), Store())
+    monkeypatch.setattr(zmq.Socket, "bind", bind)  # tests may run as root, who may bind anything
+    with pytest.raises(BindError, match=r"port 80 is not allowed.*Choose another port"):
+        server.start()
+    server.close()
 
 
 def test_address_of_another_machine_is_explained() -> None:

@@ -1,0 +1,20 @@
+"""What a dry run shows of the figures that its two processes write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daydreamer.dryrun_status import Status
+from daydreamer.telemetry.metrics import MetricsLog
+
+
+def test_a_learner_that_refuses_the_actor_is_shown_until_it_does_not(tmp_path: Path) -> None:
+    status = Status(tmp_path, "0", total_steps=100)
+    with MetricsLog(tmp_path / "actor-0" / "metrics.jsonl") as metrics:
+        metrics.write(10, {"actor/total_steps": 10, "actor/refused": True}, session="s")
+        shown = status.read()
+        assert "the learner refuses the actor" in shown.message
+        assert str(tmp_path / "actor-0" / "log.txt") in shown.message
+        assert status.read(message="the learner is ending").message == "the learner is ending"
+        metrics.write(20, {"actor/total_steps": 20, "actor/refused": False}, session="s")
+        assert status.read().message == ""
