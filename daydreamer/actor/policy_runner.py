@@ -53,19 +53,14 @@ class PolicyRunner:
         *,
         seed: int,
         random_until_policy: bool = True,
-        random_hold_steps: int = 1,
         max_policy_age_s: float = float("inf"),
         on_old_policy: OldPolicy = "run",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """random_hold_steps: control steps that a random action is kept for.
-
-        max_policy_age_s: seconds since the policy arrived after which on_old_policy applies.
-        """
+        """max_policy_age_s: seconds since the policy arrived after which on_old_policy applies."""
         self.refused = 0  # weights that did not fit
         self._observations, self._action = observations, action
         self._random_until_policy = random_until_policy
-        self._hold_steps, self._random_steps = random_hold_steps, 0
         self._max_age_s = max_policy_age_s
         self._on_old = on_old_policy
         self._now = now
@@ -102,7 +97,7 @@ class PolicyRunner:
             self._swap(self._offer)
         if self.version == NO_POLICY:
             if self._random_until_policy:
-                return Choice(self._held_random_action(), NO_POLICY, RANDOM)
+                return Choice(self._random_action(), NO_POLICY, RANDOM)
             return Choice(executed, NO_POLICY, SCRIPTED)
         action = self._step(obs, executed, is_first)  # also while holding: the belief stays current
         if self._on_old == "hold" and self._is_old:
@@ -150,12 +145,6 @@ class PolicyRunner:
         )
         chosen: FloatArray = action[0].numpy()
         return chosen
-
-    def _held_random_action(self) -> FloatArray:
-        if self._random_steps % self._hold_steps == 0:
-            self._held = self._random_action()
-        self._random_steps += 1
-        return self._held
 
     def _random_action(self) -> FloatArray:
         size = self._action.size

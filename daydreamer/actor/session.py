@@ -140,7 +140,6 @@ def _drive(
         # A resumed session must not repeat the random actions of the first one.
         seed=cfg.seed + progress.total(0),
         random_until_policy=cfg.actor.random_until_policy,
-        random_hold_steps=max(1, round(cfg.actor.random_hold_s * rate_hz)),
         max_policy_age_s=cfg.actor.max_policy_age_s or float("inf"),
         on_old_policy=cfg.actor.on_old_policy,
     )

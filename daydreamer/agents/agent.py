@@ -57,7 +57,12 @@ class Agent:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.updates = 0
         self.bf16 = uses_bf16(cfg.precision, self.device)
-        self._policy = Policy(self.model.encoder, self.model.rssm, self.behavior.actor)
+        self._policy = Policy(
+            self.model.encoder,
+            self.model.rssm,
+            self.behavior.actor,
+            noise_correlation=cfg.noise_correlation,
+        )
         shared = {"eps": cfg.adam_eps, "clip": cfg.grad_clip, "weight_decay": cfg.weight_decay}
         self.optimizers = {
             "model": Optimizer(self.model.parameters(), lr=cfg.model_lr, **shared),

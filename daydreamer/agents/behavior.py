@@ -98,7 +98,9 @@ class Behavior(nn.Module):
             parts = zip(*policies, strict=True)
             stacked = Policies(*(None if p[0] is None else torch.stack(p, 1) for p in parts))
         else:
-            stacked = Policies(None, None, self.actor(feat[:-1].detach()).probs.transpose(0, 1))
+            stacked = Policies(
+                None, None, None, self.actor(feat[:-1].detach()).probs.transpose(0, 1)
+            )
         return Imagined(feat, torch.stack(actions, 1), stacked)
 
     def loss(
@@ -145,6 +147,10 @@ class Behavior(nn.Module):
         entropy = self.actor.entropy(imagined.policies)  # (N, H, A or 1), scaled to [0, 1]
         scale = self.entropy_scale.update(entropy.detach().mean((0, 1)))
         actor_loss = actor_loss - (weight * (scale * entropy).sum(-1)).mean()
+        if cfg.mean_penalty and imagined.policies.raw is not None:
+            actor_loss = (
+                actor_loss + cfg.mean_penalty * imagined.policies.raw.square().sum(-1).mean()
+            )
         metrics = {
             "actor_loss": actor_loss.detach(),
             "critic_loss": critic_loss.detach(),

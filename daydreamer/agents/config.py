@@ -61,6 +61,10 @@ class AgentConfig:
     slow_critic_updates: int = 100  # updates between two copies into the slow critic
     min_std: float = 0.1  # continuous actor: smallest and ...
     max_std: float = 1.0  # ... largest standard deviation
+    # Continuous actor on the robot: correlation of its noise from one control step to the next, 0:
+    # white (cf. Eberhard et al. 2023, "Pink noise is all you need"). The spread stays its own.
+    noise_correlation: float = 0.0
+    mean_penalty: float = 0.0  # continuous actor: weight of its means squared, before the tanh
     clip_imagined: bool = False  # imagine with actions clipped to [-1, 1], as they are executed
     actor_unimix: float = 0.1  # discrete actor: share of uniform
     entropy_target: float = 0.5  # normalised entropy that the adaptive scale holds
@@ -89,7 +93,14 @@ class AgentConfig:
         _require(self.classes >= 2, f"agent.classes={self.classes}", "at least 2")
         starts = self.imagination_starts
         _require(starts >= 0, f"agent.imagination_starts={starts}", "0 for all, or how many")
-        for key in ("unimix", "kl_balance", "return_lambda", "actor_unimix", "entropy_target"):
+        for key in (
+            "unimix",
+            "kl_balance",
+            "return_lambda",
+            "actor_unimix",
+            "entropy_target",
+            "noise_correlation",
+        ):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")
         discount = self.discount

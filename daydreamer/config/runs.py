@@ -38,6 +38,7 @@ POLICY_KEYS = (
     "min_std",
     "max_std",
     "actor_unimix",
+    "noise_correlation",
 )
 
 _PACKAGES = (

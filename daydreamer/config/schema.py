@@ -142,7 +142,6 @@ class ActorConfig:
     drain_s: float = 10.0  # at the end, wait this long for acknowledgements
 
     random_until_policy: bool = True  # act at random until the first policy; false: hold still
-    random_hold_s: float = 0.0  # keep each random action for so long; 0: one control step
     max_policy_age_s: float | None = None  # a policy older than this is old; null: never
     on_old_policy: Literal["run", "hold", "stop"] = "run"  # what to do with an old one
 
@@ -158,7 +157,7 @@ class ActorConfig:
         )
         _require_address("actor.learner", self.learner)
         _require_at_least(1, "actor", self, "threads", "chunk_rows", "lockstep_rows")
-        _require_at_least(0, "actor", self, "drain_s", "random_hold_s")
+        _require_at_least(0, "actor", self, "drain_s")
         _require(self.chunk_age_s > 0, f"actor.chunk_age_s={self.chunk_age_s}", "a positive number")
         _require(
             self.max_policy_age_s is None or self.max_policy_age_s > 0,

@@ -20,8 +20,9 @@ from robots.base import ActionSpec
 
 
 class Policies(NamedTuple):
-    """One distribution per state. Continuous: mean and std (..., A). Discrete: probs (..., A)."""
+    """One distribution a state, (..., A). Continuous: mean = tanh(raw), std. Discrete: probs."""
 
+    raw: Tensor | None
     mean: Tensor | None
     std: Tensor | None
     probs: Tensor | None
@@ -63,10 +64,10 @@ class ActorHead(nn.Module):
         """Feat (..., F)."""
         out = self.mlp(feat).float()
         if not self.continuous:
-            return Policies(None, None, mixed_probs(out, self.unimix))
-        mean, std = out.chunk(2, -1)
+            return Policies(None, None, None, mixed_probs(out, self.unimix))
+        raw, std = out.chunk(2, -1)
         std = self.min_std + (self.max_std - self.min_std) * torch.sigmoid(std)
-        return Policies(torch.tanh(mean), std, None)
+        return Policies(raw, torch.tanh(raw), std, None)
 
     def noise_like(self, feat: Tensor, generator: torch.Generator | None) -> Tensor:
         """Noise for sample(): standard normal (..., A) or uniform (...,), in float32."""

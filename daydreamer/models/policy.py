@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ from robots.base import ActionSpec, ArraySpec
 
 
 class PolicyState(NamedTuple):
-    """Belief carried from one control step to the next: h (B, D), z (B, S*C)."""
+    """Carried between two control steps: belief h (B, D), z (B, S*C), the action's noise."""
 
     h: Tensor
     z: Tensor
+    noise: Tensor
 
 
 def build_encoder(cfg: AgentConfig, observations: Mapping[str, ArraySpec]) -> Encoder:
@@ -67,8 +69,12 @@ def build_actor_head(cfg: AgentConfig, feat_size: int, action: ActionSpec) -> Ac
 class Policy(nn.Module):
     """One control step of behaviour: look, update the belief, choose."""
 
-    def __init__(self, encoder: Encoder, rssm: RSSM, actor: ActorHead) -> None:
+    def __init__(
+        self, encoder: Encoder, rssm: RSSM, actor: ActorHead, *, noise_correlation: float = 0.0
+    ) -> None:
+        """noise_correlation: of a continuous action's noise from one step to the next."""
         super().__init__()
+        self.noise_correlation = noise_correlation if actor.continuous else 0.0
         self.encoder, self.actor = encoder, actor
         self.cell, self.posterior = rssm.cell, rssm.posterior
         self.latents = rssm.latents
@@ -80,7 +86,8 @@ class Policy(nn.Module):
     def initial(self, batch: int = 1) -> PolicyState:
         """The belief before anything was seen."""
         h, z = self.get_buffer("initial_h"), self.get_buffer("initial_z")
-        return PolicyState(h.expand(batch, -1), z.expand(batch, -1))
+        h, z = h.expand(batch, -1), z.expand(batch, -1)
+        return PolicyState(h, z, h.new_zeros(batch, self.actor.action.size))
 
     @torch.no_grad()
     def step(
@@ -110,13 +117,19 @@ class Policy(nn.Module):
         z = self.latents.draw(self.latents.probs(self.posterior(h, embed_share)), uniform)
         feat = torch.cat([h, z], -1)
         policies = self.actor(feat)
+        noise = self.actor.noise_like(feat, generator)
+        if self.noise_correlation:
+            # Same spread, slower: white noise would vanish in what a body filters its targets with.
+            past, rho = state.noise, self.noise_correlation
+            slow = rho * past + math.sqrt(1 - rho**2) * noise
+            noise = torch.where(first, noise, slow)
         if mode == "mode":
             action = policies.mode()
         else:
-            action = self.actor.sample(policies, self.actor.noise_like(feat, generator))
+            action = self.actor.sample(policies, noise)
             if self.actor.continuous:
                 action = action.clamp(-1, 1)
-        return action, PolicyState(h, z)
+        return action, PolicyState(h, z, noise)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every weight as a float32 array, as it is shipped."""
@@ -151,4 +164,5 @@ def build_policy(
     """A policy with fresh weights, ready for load_arrays()."""
     encoder = build_encoder(cfg, observations)
     rssm = build_rssm(cfg, encoder.embed_size, action)
-    return Policy(encoder, rssm, build_actor_head(cfg, rssm.feat_size, action)).eval()
+    actor = build_actor_head(cfg, rssm.feat_size, action)
+    return Policy(encoder, rssm, actor, noise_correlation=cfg.noise_correlation).eval()

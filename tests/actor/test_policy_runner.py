@@ -49,12 +49,6 @@ def test_actions_are_random_within_the_range_until_a_policy_arrives() -> None:
     assert actions.std() > 0.4
 
 
-def test_random_actions_are_kept_for_as_long_as_asked() -> None:
-    runner = make_runner(random_hold_steps=3)
-    actions = [runner.act(OBS, NOTHING, is_first=False).action.tolist() for _ in range(9)]
-    assert [actions.index(action) for action in actions] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
-
-
 def test_discrete_random_actions_are_one_hot_and_all_drawn() -> None:
     runner = make_runner(ActionSpec("discrete", 4))
     actions = np.stack([runner.act(OBS, NOTHING, is_first=False).action for _ in range(100)])

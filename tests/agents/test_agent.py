@@ -202,6 +202,19 @@ def test_imagined_actions_are_clipped_as_executed_ones_are_and_still_learn() -> 
     assert all(p.grad is not None and p.grad.any() for p in agent.behavior.actor.parameters())
 
 
+def test_means_far_from_zero_cost_what_the_penalty_says() -> None:
+    losses = []
+    for penalty in (0.0, 0.5):
+        agent = make(KINDS[0], mean_penalty=penalty)
+        last = agent.behavior.actor.mlp.blocks[-1]
+        torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([1.0, 2.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
+        torch.manual_seed(0)
+        losses.append(float(behavior_loss(agent, rows(KINDS[0]))[0].detach()))
+    assert losses[1] - losses[0] == pytest.approx(0.5 * (1.0**2 + 2.0**2), rel=1e-5)
+
+
 def test_centered_rewards_hide_a_constant_from_the_critic() -> None:
     """Two tasks that differ by a constant reward of 5 get the same returns."""
     returns = []

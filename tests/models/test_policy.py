@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def test_first_step_forgets_the_last_episode() -> None:
     outs = []
     for past in (0.0, 5.0):
         state = policy.initial()
-        state = type(state)(state.h + past, state.z)
+        state = state._replace(h=state.h + past, noise=state.noise + past)
         action, after = policy.step(
             look(0),
             torch.full((1, 3), past),
@@ -71,6 +73,33 @@ def test_first_step_forgets_the_last_episode() -> None:
         outs.append((action, after.h))
     assert torch.equal(outs[0][0], outs[1][0])
     assert torch.equal(outs[0][1], outs[1][1])
+
+
+def test_noise_can_be_slow_with_the_same_spread() -> None:
+    actions = {}
+    for rho in (0.0, 0.9):
+        cfg = dataclasses.replace(TINY, noise_correlation=rho, min_std=0.099, max_std=0.1)
+        policy = build_policy(cfg, VECTOR, ARM)
+        arrays = {
+            name: x * 0 if name.startswith("actor") else x for name, x in policy.arrays().items()
+        }
+        policy.load_arrays(arrays)  # mean 0, std 0.1 whatever it sees
+        generator, state, action = (
+            torch.Generator().manual_seed(0),
+            policy.initial(),
+            torch.zeros(1, 3),
+        )
+        drawn = []
+        for step in range(2000):
+            action, state = policy.step(
+                look(0), action, torch.tensor([step == 0]), state, "sample", generator
+            )
+            drawn.append(action[0])
+        actions[rho] = torch.stack(drawn)
+    for rho, x in actions.items():
+        assert float(x.std()) == pytest.approx(0.1, rel=0.15)
+        neighbours = torch.corrcoef(torch.stack([x[:-1].flatten(), x[1:].flatten()]))[0, 1]
+        assert float(neighbours) == pytest.approx(rho, abs=0.06)
 
 
 def test_discrete_policies_choose_one_hot() -> None:
