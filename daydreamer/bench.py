@@ -76,11 +76,10 @@ def bench_twin(config: Config) -> Iterator[Figure]:
 def bench_replay(config: Config) -> Iterator[Figure]:
     """Rows a second that the replay memory hands out in batches of the config's B x T."""
     from daydreamer.replay.sequences import SequenceReplay
-    from daydreamer.wire.rows import Chunk, Column, make_schema
+    from daydreamer.wire.rows import Chunk, make_schema
 
     task = config.task.build()
-    observations = {key: Column(spec.dtype, spec.shape) for key, spec in task.observations.items()}
-    schema = make_schema(observations, task.action.size, task.log_keys)
+    schema = make_schema(task.observations, task.action.size, task.log_keys)
     rows, capacity = config.actor.chunk_rows, min(config.learner.capacity_rows, 50_000)
     zeros = {key: np.zeros((rows, *col.shape), col.dtype) for key, col in schema.items()}
     replay = SequenceReplay(schema, capacity)

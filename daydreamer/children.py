@@ -25,8 +25,8 @@ class Child:
         self, verb: str, words: Sequence[str], log_file: Path, environment: Mapping[str, str]
     ) -> None:
         self.verb = verb
+        self.words = list(words)  # of the next start
         self.restarts = 0
-        self._command = [sys.executable, "-m", "daydreamer", verb, *words]
         self._log_file = log_file
         self._environment = dict(environment)
         self._log_start = 0  # where this start's lines begin
@@ -38,7 +38,7 @@ class Child:
         with self._log_file.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                self._command,
+                [sys.executable, "-m", "daydreamer", self.verb, *self.words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -46,6 +46,11 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, **self._environment, PARENT: str(os.getpid())},
             )
+
+    @property
+    def pid(self) -> int | None:
+        """Of its last start; None: it was never started."""
+        return None if self._process is None else self._process.pid
 
     @property
     def exit_code(self) -> int | None:

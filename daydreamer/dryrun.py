@@ -1,11 +1,12 @@
 """`daydreamer dryrun`: learner and actor as two processes over the real wire, a twin as body.
 
-# dryrun ---- starts ----> learner   (listens on loopback)
+# dryrun ---- starts ----> learner   listens on a free port, says so in RUN/learner/address
 #   |                         ^
-#   +-------- starts -------> actor
+#   +-------- starts -------> actor   is told that address
 #
 # actor ends at `steps`          -> learner is asked to end -> done
-# a process is killed            -> it is started again, at most MAX_RESTARTS times
+# a process is killed            -> it is started again, at most MAX_RESTARTS times; the learner
+#                                   takes its port again, or else the actor is told the new one
 # a process fails                -> the other one is ended, its last words are shown
 # Ctrl-C                         -> both end cleanly, the actor first
 # dryrun itself is killed        -> both notice and end (daydreamer.process.follow_parent)
@@ -16,15 +17,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daydreamer.children import Child, name_of_signal
 from daydreamer.config.runs import save
+from daydreamer.config.schema import LearnerConfig
 from daydreamer.dryrun_status import Status
 from daydreamer.interrupts import INTERRUPTED
+from daydreamer.learner.address import address_of
 from daydreamer.process import StopFlag, claim, thread_environment
 from daydreamer.telemetry.display import LiveDisplay
 
@@ -38,6 +41,7 @@ READY_S = 300.0  # until the learner listens: importing torch, reading a large a
 LEARNER_GRACE_S = 60.0  # for the learner's last update and checkpoint
 ACTOR_GRACE_S = 10.0  # for the robot to come to rest, beside the time to drain
 MAX_RESTARTS = 5  # of one process
+FREE_PORT = "tcp://127.0.0.1:*"
 
 
 class DryrunError(RuntimeError):
@@ -74,18 +78,18 @@ class Dryrun:
         self.status = Status(cfg.folder, cfg.actor.id, cfg.steps)
         self.was_stopped = False  # by a signal to one of the processes
         self._cfg, self._display, self._stop = cfg, display, stop
-        address = _free_address(cfg.learner.bind)
-        self._port = int(address.rpartition(":")[2])
-        run = f"run={cfg.run}"
+        self._address = ""  # where the actor is told to find the learner
+        # Several dry runs may be started at once: each learner binds what is free, none guesses.
+        bind = FREE_PORT if cfg.learner.bind == LearnerConfig.bind else cfg.learner.bind
         self._learner = Child(
             "learner",
-            [run] + ([f"learner.bind={address}"] if address != cfg.learner.bind else []),
+            [f"run={cfg.run}", f"learner.bind={bind}"],
             cfg.folder / "learner" / "log.txt",
             thread_environment(cfg.learner.threads or _learner_threads()),
         )
         self._actor = Child(
             "actor",
-            [run] + ([f"actor.learner={address}"] if address != cfg.actor.learner else []),
+            [f"run={cfg.run}"],
             cfg.folder / f"actor-{cfg.actor.id}" / "log.txt",
             thread_environment(cfg.actor.threads),
         )
@@ -95,11 +99,12 @@ class Dryrun:
         self._learner.start()
         if not self._await_learner():
             return
-        self._actor.start()
+        self._start_actor()
         while not self._stop():
             self._display.update(self.status.read(message=self._message()))
             if self._look_after(self._learner):
                 return
+            self._follow_learner()
             if self._look_after(self._actor) and not self._send_the_rest():
                 return
             self._stop.wait(POLL_S)
@@ -124,7 +129,8 @@ class Dryrun:
             self._display.update(self.status.read("starting", "the learner is starting"))
             if self._look_after(self._learner):
                 return False
-            if _listens(self._port):
+            if (address := self._listens_at()) is not None:
+                self._address = address
                 return True
             if waited >= READY_S:
                 raise DryrunError(
@@ -134,6 +140,27 @@ class Dryrun:
             self._stop.wait(POLL_S)
             waited += POLL_S
         return False
+
+    def _listens_at(self) -> str | None:
+        """The address of the learner that runs now; None: it does not listen yet."""
+        return address_of(self._cfg.folder / "learner", self._learner.pid)
+
+    def _start_actor(self) -> None:
+        address = _reachable(self._address)
+        self._actor.words = [f"run={self._cfg.run}", f"actor.learner={address}"]
+        self._actor.start()
+
+    def _follow_learner(self) -> None:
+        """A learner whose port was taken while it was away is elsewhere: tell the actor."""
+        address = self._listens_at()
+        if address is None or address == self._address or not self._actor.is_running:
+            return
+        self._display.note(
+            f"the learner's port was taken meanwhile; the actor starts again, for {address}"
+        )
+        self._actor.stop(self._cfg.actor.drain_s + ACTOR_GRACE_S)
+        self._address = address
+        self._start_actor()
 
     def _look_after(self, child: Child) -> bool:
         """Start it again if it was killed. True: it is done. Raises DryrunError: it failed."""
@@ -175,7 +202,7 @@ class Dryrun:
             return False
         self._display.note(f"{waiting} chunks are still in the journal; the actor sends them now")
         self._actor.restarts += 1
-        self._actor.start()
+        self._start_actor()
         return True
 
     def _message(self) -> str:
@@ -217,21 +244,6 @@ def _learner_threads() -> int:
     return max(1, cores - 1)
 
 
-def _free_address(wanted: str) -> str:
-    """The configured address if its port is free on loopback, else one with any free port."""
-    port = wanted.rpartition(":")[2]
-    for candidate in (int(port) if port.isdecimal() else 0, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    raise DryrunError("no TCP port is free on 127.0.0.1; close some programs and try again")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _reachable(address: str) -> str:
+    """What an actor on this machine connects to where the learner is bound to `address`."""
+    return re.sub(r"^tcp://(0\.0\.0\.0|\*|\[::\])(?=:\d+$)", "tcp://127.0.0.1", address)

@@ -51,7 +51,8 @@ class Status:
             Tail(run / "learner" / "metrics.jsonl"),
         )
         self._total_steps = total_steps
-        self._log = run / f"actor-{actor}" / "log.txt"
+        self._actor_log = run / f"actor-{actor}" / "log.txt"
+        self._learner_log = run / "learner" / "log.txt"
         self._newest: Line = {}
         self._robot_s: dict[str, float] = {}  # by session: each counts from 0
         self._late: dict[str, int] = {}
@@ -92,7 +93,9 @@ class Status:
 
     def _trouble(self) -> str:
         if self._newest.get("actor/refused"):
-            return f"the learner refuses the actor, whose rows wait: see {self._log}"
+            return f"the learner refuses the actor, whose rows wait: see {self._actor_log}"
+        if self._newest.get("learner/trouble"):
+            return f"the learner has trouble with the rows that arrive: see {self._learner_log}"
         return ""
 
     @property

@@ -5,6 +5,7 @@ Imports no torch, so that the thread limits are in place before torch reads them
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import fcntl
@@ -16,7 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
@@ -95,8 +98,12 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": policy}
 
 
-def start_logging(file: Path) -> None:
-    """Log to `file` and to stderr; once only where stderr already goes to that file."""
+def start_logging(file: Path) -> QueueListener:
+    """Log to `file` and to stderr; once only where stderr already goes to that file.
+
+    A thread of its own writes, for as long as the process lives: a log line must not hold up a
+    control step while the disk is busy with somebody's fsync. Returns that thread's owner.
+    """
     _make_folder(file.parent)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
@@ -109,6 +116,12 @@ def start_logging(file: Path) -> None:
         to_file = logging.FileHandler(file)
         to_file.setFormatter(form)
         root.addHandler(to_file)
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    writer = QueueListener(lines, *root.handlers, respect_handler_level=True)
+    root.handlers = [QueueHandler(lines)]
+    writer.start()
+    atexit.register(writer.stop)  # which writes what waits
+    return writer
 
 
 def seed_everything(seed: int) -> None:

@@ -28,6 +28,7 @@ class A1WalkEnv(gymnasium.Env[FloatArray, FloatArray]):
 
     reset="keep": as on the robot, an episode begins where the one before was cut, and nothing
     moves. reset="start": each begins at the twin's start. A reset with a seed always does.
+    Options not given are the dataclasses' own; configs/task/a1_walk.yaml also sets roll_seam_rad.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012

@@ -8,6 +8,15 @@ from daydreamer.dryrun_status import Status
 from daydreamer.telemetry.metrics import MetricsLog
 
 
+def test_a_learner_whose_disk_is_full_is_shown_until_it_is_not(tmp_path: Path) -> None:
+    status = Status(tmp_path, "0", total_steps=100)
+    with MetricsLog(tmp_path / "learner" / "metrics.jsonl") as metrics:
+        metrics.write(10, {"learner/trouble": True})
+        assert str(tmp_path / "learner" / "log.txt") in status.read().message
+        metrics.write(20, {"learner/trouble": False})
+        assert status.read().message == ""
+
+
 def test_a_learner_that_refuses_the_actor_is_shown_until_it_does_not(tmp_path: Path) -> None:
     status = Status(tmp_path, "0", total_steps=100)
     with MetricsLog(tmp_path / "actor-0" / "metrics.jsonl") as metrics:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -79,14 +80,46 @@ def test_a_thread_limit_holds_for_every_native_pool(monkeypatch: pytest.MonkeyPa
 def test_the_log_goes_to_a_file_too(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = list(root.handlers)
+    writer = start_logging(tmp_path / "learner" / "log.txt")
     try:
-        start_logging(tmp_path / "learner" / "log.txt")
         logging.getLogger("daydreamer.test").warning("a line")
-        assert "WARNING daydreamer.test: a line" in (tmp_path / "learner" / "log.txt").read_text()
     finally:
-        for handler in [handler for handler in root.handlers if handler not in before]:
-            root.removeHandler(handler)
+        root.handlers = before
+        atexit.unregister(writer.stop)
+        writer.stop()
+        for handler in [handler for handler in writer.handlers if handler not in before]:
             handler.close()
+    assert "WARNING daydreamer.test: a line" in (tmp_path / "learner" / "log.txt").read_text()
+
+
+BUSY_DISK = """
+import logging, sys, threading
+from pathlib import Path
+from daydreamer.process import start_logging
+writer = start_logging(Path(sys.argv[1]))
+gate = threading.Event()
+for handler in writer.handlers:
+    emit = handler.emit
+    handler.emit = lambda record, emit=emit: gate.wait(60) and emit(record)
+logging.getLogger("x").warning("said while the disk is busy")
+print("the control thread went on", flush=True)
+gate.set()
+"""
+
+
+def test_a_log_line_waits_for_the_disk_and_nobody_for_the_log_line(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY_DISK, str(file)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == "the control thread went on\n"
+    assert "said while the disk is busy" in done.stderr
+    assert "said while the disk is busy" in file.read_text()  # also what waited at the end
 
 
 def test_a_process_whose_parent_is_gone_already_does_not_begin(

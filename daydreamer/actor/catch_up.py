@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from daydreamer.wire.link import LinkStatus
+from daydreamer.wire.messages import ROWS_AHEAD
 
 log = logging.getLogger(__name__)
 
 SLACK_ROWS = 64  # about three seconds of an A1
 NAP_S = 0.01
 PATIENCE_S = 60.0  # for a learner that is there and makes no progress; one update takes seconds
-ROWS_AHEAD = "rows_ahead"  # the learner's figure, see ReplayRatioLimiter.rows_ahead
 
 
 class StatusLink(Protocol):

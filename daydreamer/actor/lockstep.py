@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 SAY_EVERY_S = 30.0
+LISTENED_S = 1.0  # at most, in one round of waiting
 
 T = TypeVar("T")
 
@@ -120,18 +121,21 @@ class Turns:
 
     def _wait(self, ask: Callable[[], T | None], what: str) -> T | None:
         """Ask until there is an answer; None only when the run is to stop."""
-        start_s = said_s = heard_s = self._now()
+        start_s = said_s = before_s = self._now()
+        gone_s = 0.0
         while not self._stop():
             self._beat()
             if (answer := ask()) is not None:
                 return answer
             time_s, status = self._now(), self._link.status
-            if status.connected:
-                heard_s = time_s
-            if time_s - heard_s > self._lost_after_s:
+            # A computer that slept, or a process that was stopped, heard nothing in that time: only
+            # time spent listening counts against the learner.
+            listened_s, before_s = min(time_s - before_s, LISTENED_S), time_s
+            gone_s = 0.0 if status.connected else gone_s + listened_s
+            if gone_s > self._lost_after_s:
                 state = "gone" if status.refused is None else f"refusing ({status.refused})"
                 raise TurnError(
-                    f"the learner is {state} for {time_s - heard_s:.0f} s and did not {what}. In "
+                    f"the learner is {state} for {gone_s:.0f} s and did not {what}. In "
                     "lockstep the actor cannot go on alone: start the learner again, then this "
                     "actor with the same run; nothing recorded is lost."
                 )

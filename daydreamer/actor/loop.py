@@ -59,6 +59,7 @@ class StepRecord(NamedTuple):
     dt_s: float
     choice: Choice
     policy_age_s: float
+    begins: bool = False  # the first step of its episode
 
 
 @dataclass
@@ -73,6 +74,7 @@ class ControlLoop:
     clock: ControlClock
     report: Callable[[StepRecord], None]
     beat: Callable[[], None]  # tells the watchdog that the loop is alive
+    stalls: Callable[[], int] = lambda: 0  # how often the watchdog has stopped the robot
     steps: int = 0
 
     def run(
@@ -82,9 +84,9 @@ class ControlLoop:
         try:
             self.robot.connect()
             while not stop():
-                self._drive(stop, between_steps)
+                why = self._drive(stop, between_steps)
                 if not stop():
-                    self._rest(stop)
+                    self._rest(stop, why)
         finally:
             try:
                 self.robot.stop()
@@ -92,14 +94,16 @@ class ControlLoop:
                 self.recorder.interrupt()
                 self.robot.close()
 
-    def _drive(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> None:
-        """Step from a standstill until stop() is true or the runner wants rest."""
+    def _drive(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> str:
+        """Step from a standstill until stop() is true or the robot has to rest: returns why."""
+        stalls, stalled = self.stalls(), "the control loop stalled and the watchdog stopped it"
         self.safety.restart()
         reading = self.robot.read()
         arrival = self._begin(reading)
         executed, is_first = self._no_action(), True
         self.clock.start()
         while not (stop() or self.runner.must_rest):
+            begins = is_first
             choice = self.runner.act(arrival.obs, executed, is_first)
             age_s = self.runner.age_s
             self.clock.lap("policy")
@@ -109,6 +113,8 @@ class ControlLoop:
             self.clock.lap("safety")
             if verdict.stop:
                 self._emergency_stop(verdict)
+            if self.stalls() != stalls:
+                return stalled
             sent = self.robot.command(verdict.command)
             self.clock.lap("command")
             self.clock.wait()
@@ -116,26 +122,29 @@ class ControlLoop:
 
             before_s, reading = reading.time_s, self.robot.read()
             self.clock.lap("read")
+            if self.stalls() != stalls:
+                return stalled  # what was read is not what the command alone led to: no row
             arrival = self.task.arrive(reading)
             executed, is_first = self.task.from_command(sent), False
             self.clock.lap("task")
             self.recorder.add(arrival, reading.time_s, executed, choice.version, choice.who)
-            self.report(StepRecord(arrival, reading.time_s - before_s, choice, age_s))
+            self.report(StepRecord(arrival, reading.time_s - before_s, choice, age_s, begins))
             self.steps += 1
             if arrival.is_last:  # the next episode begins where this one was cut
                 arrival = self._begin(reading)
                 executed, is_first = self._no_action(), True
             self.clock.lap("record")
             between_steps()
+        return "the policy is too old"
 
     def _begin(self, reading: Reading) -> Arrival:
         arrival = self.task.begin(reading)
         self.recorder.begin(arrival, reading.time_s)
         return arrival
 
-    def _rest(self, stop: Callable[[], bool]) -> None:
+    def _rest(self, stop: Callable[[], bool], why: str) -> None:
         """Stand still until the runner is ready again; the next row begins an episode."""
-        log.warning("the policy is too old: the robot rests until a newer one arrives")
+        log.warning("%s: the robot rests, then begins an episode from there", why)
         self.robot.stop()
         self.recorder.interrupt()
         while self.runner.must_rest and not stop():

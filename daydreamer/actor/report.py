@@ -78,6 +78,8 @@ class Report:
             self._random_steps += record.choice.who == RANDOM
             self._rewards.append(record.arrival.reward)
             self._age_s = record.policy_age_s
+            if record.begins:  # what is left of an episode that was interrupted has no return
+                self._episode = []
             self._episode.append(record)
             if record.arrival.is_last:
                 self._write_episode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,8 @@ from daydreamer.telemetry.metrics import MetricsLog
 from daydreamer.wire.codec import WireError
 from daydreamer.wire.journal import Journal
 from daydreamer.wire.link import Link, LinkConfig
-from daydreamer.wire.rows import Column, Schema, make_schema
+from daydreamer.wire.names import new_session
+from daydreamer.wire.rows import make_schema
 from robots.base import Robot, RobotError, Task
 from robots.safety import Safety
 from robots.watchdog import Watchdog
@@ -45,11 +45,11 @@ def run_session(cfg: Config, stop: StopFlag) -> int:
     torch.set_num_threads(cfg.actor.threads)
     seed_everything(cfg.seed)
     folder = cfg.folder / f"actor-{cfg.actor.id}"
-    save_config_once(cfg)
     with contextlib.ExitStack() as stack:
         stack.enter_context(claim(folder, f"actor.id={cfg.actor.id}", "choose another actor.id"))
+        save_config_once(cfg)
         task, robot = cfg.task.build(), cfg.body.build()
-        session = f"{int(1000 * time.time()):013d}-{secrets.token_hex(3)}"
+        session = new_session()
         journal = Journal(folder / "journal", cfg.wire.journal_quota_bytes, cfg.wire.journal_fsync)
         progress = Progress(cfg.steps, journal)
         link = _open_link(cfg, task, session, journal)
@@ -74,8 +74,9 @@ def _open_link(cfg: Config, task: Task, session: str, journal: Journal) -> Link:
             journal=journal,
             fingerprint=mark,
             config=flat,
-            schema=schema_of(task),
+            schema=make_schema(task.observations, task.action.size, task.log_keys),
             lockstep=cfg.mode == "lockstep",
+            run=cfg.run_name,
             heartbeat_s=cfg.wire.heartbeat_s,
             resend_s=cfg.wire.resend_s,
             liveness_s=cfg.wire.liveness_s,
@@ -84,12 +85,6 @@ def _open_link(cfg: Config, task: Task, session: str, journal: Journal) -> Link:
     )
     link.start()
     return link
-
-
-def schema_of(task: Task) -> Schema:
-    """Columns of the rows that a task gives."""
-    columns = {name: Column(spec.dtype, spec.shape) for name, spec in task.observations.items()}
-    return make_schema(columns, task.action.size, task.log_keys)
 
 
 def stall_s(cfg: Config, rate_hz: float) -> float:
@@ -106,7 +101,7 @@ def _await_learner(cfg: Config, link: Link, stop: StopFlag, progress: Progress) 
         if status.refused is not None:
             raise WireError(
                 f"the learner at {cfg.actor.learner} refuses this actor: {status.refused}. "
-                "Start both with the same task, size, mode and version of this program."
+                "Start both with the same run, task, size, mode and version of this program."
             )
         if progress.heard(status):
             return
@@ -145,8 +140,8 @@ def _drive(
     )
     safety = Safety(cfg.actor.safety, robot.spec)
     recorder = Recorder(
-        schema_of(task),
-        run=cfg.folder.resolve().name,
+        make_schema(task.observations, task.action.size, task.log_keys),
+        run=cfg.run_name,
         actor=cfg.actor.id,
         session=session,
         chunk_rows=cfg.actor.chunk_rows,
@@ -194,6 +189,7 @@ def _drive(
             clock=clock,
             report=report.add,
             beat=beat,
+            stalls=lambda: 0 if watchdog is None else watchdog.stalls,
         )
         version = _first_policy(link, runner, stop)
         if cfg.mode == "lockstep":

@@ -16,6 +16,24 @@ _COUNTS = (
     "horizon",
     "slow_critic_updates",
 )
+_POSITIVE = (
+    "model_lr",
+    "actor_lr",
+    "critic_lr",
+    "adam_eps",
+    "grad_clip",
+    "kl_target_nats",
+    "kl_scale",
+)
+_NOT_NEGATIVE = (
+    "vector_scale",
+    "image_scale",
+    "reward_scale",
+    "cont_scale",
+    "entropy_scale",
+    "mean_penalty",
+    "weight_decay",
+)
 
 
 def _require(ok: bool, found: str, expected: str) -> None:
@@ -110,9 +128,12 @@ class AgentConfig:
             f"agent.min_std={self.min_std}",
             f"a number between 0 and agent.max_std={self.max_std}",
         )
-        for key in ("model_lr", "actor_lr", "critic_lr", "adam_eps", "grad_clip", "kl_target_nats"):
+        for key in _POSITIVE:
             value = getattr(self, key)
             _require(value > 0, f"agent.{key}={value}", "a positive number")
+        for key in _NOT_NEGATIVE:
+            value = getattr(self, key)
+            _require(value >= 0, f"agent.{key}={value}", "0 or a positive number")
         choices = {
             "name": ("daydreamer",),
             "initial": ("learned", "zeros"),

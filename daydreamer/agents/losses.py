@@ -42,7 +42,8 @@ def balanced_kl(post: Tensor, prior: Tensor, *, balance: float) -> BalancedKL:
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Sum over all but the first dimension, mean over the first; no half (DayDreamer)."""
-    return (prediction.float() - target.float()).square().flatten(1).sum(-1).mean()
+    error = (prediction.float() - target.float()).square()
+    return error.reshape(len(error), -1).sum(-1).mean()
 
 
 def symlog_error(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -17,7 +17,10 @@ class StepReport(NamedTuple):
 
 
 class Optimizer:
-    """One Adam over named modules."""
+    """One Adam over a fixed set of parameters, of which those that need no gradient are left out.
+
+    Kernels are what has two dimensions or more: w <- (1 - lr * weight_decay) * w, before Adam.
+    """
 
     def __init__(
         self,

@@ -70,10 +70,10 @@ class WorldModel(nn.Module):
             self.embed(batch), batch["action"], batch["is_first"], uniform
         )
         feat = post.feat.flatten(0, 1)
-        losses, metrics = {}, {}
+        losses = {}
         for key, prediction in self.decoder(feat).items():
             target = batch[key].flatten(0, 1)
-            if target.dtype == torch.uint8 and target.ndim == 4:
+            if key in self.decoder.images:
                 error = squared_error(prediction, target.float() / 255)
                 losses[f"{key}_loss"] = cfg.image_scale * error
             else:
@@ -90,7 +90,7 @@ class WorldModel(nn.Module):
         kl = balanced_kl(post_probs, prior_probs, balance=cfg.kl_balance)
         kl_scale = self.kl_scale.update(kl.nats) if cfg.kl_adapt else self.kl_scale.value.clone()
         losses["kl_loss"] = kl_scale * kl.loss
-        metrics.update({name: x.detach() for name, x in losses.items()})
+        metrics = {name: x.detach() for name, x in losses.items()}
         metrics["kl_nats"] = kl.nats
         metrics["kl_scale"] = kl_scale
         metrics["post_entropy_nats"] = categorical_entropy(post_probs.detach()).sum(-1).mean()

@@ -118,16 +118,13 @@ def fingerprint(config: Config) -> tuple[str, dict[str, Any]]:
 
     That is the mode, the task with its settings, the sizes of the policy, and the columns of a row.
     """
-    from daydreamer.wire.rows import Column, make_schema
+    from daydreamer.wire.rows import make_schema
 
     data = to_data(config)
     task = {key: value for key, value in data["task"].items() if key not in ("image", "bodies")}
     agent = {key: data["agent"][key] for key in POLICY_KEYS}
     built = config.task.build()
-    observations = {
-        name: Column(spec.dtype, spec.shape) for name, spec in built.observations.items()
-    }
-    columns = make_schema(observations, built.action.size, built.log_keys)
+    columns = make_schema(built.observations, built.action.size, built.log_keys)
     rows = {name: f"{column.dtype}{list(column.shape)}" for name, column in columns.items()}
     nested = {
         "mode": config.mode,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # robots.base needs numpy, which `--help` can do without
     from robots.base import Robot, Task
 
 _ADDRESS = re.compile(r"tcp://(\*|\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5}|\*)|(ipc|inproc)://.+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # as wire.names, which has it travel
 
 
 def _require(ok: bool, found: str, expected: str) -> None:
@@ -82,7 +82,7 @@ class BodyNode:
 class LearnerConfig:
     """The learner process: replay, training, publishing. Defaults are the paper's where given."""
 
-    bind: str = "tcp://127.0.0.1:5555"  # where actors find the learner; port * is any free one
+    bind: str = "tcp://127.0.0.1:5555"  # where actors find it; port * (dryrun's default): any free
     insecure: bool = False  # allow a bind address that others can reach, unencrypted
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     threads: int = 0  # of torch on the CPU; 0 leaves it to torch
@@ -153,10 +153,12 @@ class ActorConfig:
         _require(
             _NAME.fullmatch(self.id) is not None,
             f"actor.id={self.id}",
-            "1 to 64 letters, digits, '_', '-' or '.', as it names a folder",
+            "1 to 64 letters, digits, '_', '-' or '.' after a letter or digit: it names a folder",
         )
         _require_address("actor.learner", self.learner)
         _require_at_least(1, "actor", self, "threads", "chunk_rows", "lockstep_rows")
+        # An episode's last chunk may have one row more, and the wire takes 4096.
+        _require(self.chunk_rows < 4096, f"actor.chunk_rows={self.chunk_rows}", "at most 4095")
         _require_at_least(0, "actor", self, "drain_s")
         _require(self.chunk_age_s > 0, f"actor.chunk_age_s={self.chunk_age_s}", "a positive number")
         _require(
@@ -226,11 +228,21 @@ class Config:
             "mode=lockstep with actor.realtime=true",
             "a twin that can wait for its turn: body=twin actor.realtime=false, or mode=async",
         )
+        _require(
+            not (self.mode == "lockstep" and self.actor.on_old_policy != "run"),
+            f"mode=lockstep with actor.on_old_policy={self.actor.on_old_policy}",
+            "run, as a policy's age is wall time and would make runs differ",
+        )
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         return Path(self.run)
+
+    @property
+    def run_name(self) -> str:
+        """What actor and learner call the run: its folder's name, wherever each keeps it."""
+        return self.folder.resolve().name
 
 
 def _require_address(key: str, address: str) -> None:

@@ -16,11 +16,10 @@ from daydreamer.learner.publisher import Publisher
 from daydreamer.learner.resume import freeze
 from daydreamer.learner.trainer import Trainer
 from daydreamer.telemetry.metrics import MetricsLog
+from daydreamer.wire.messages import ROWS_AHEAD
 from daydreamer.wire.server import PeerStatus
 
 log = logging.getLogger(__name__)
-
-ROWS_AHEAD = "rows_ahead"  # what a twin needs to wait for its learner (actor.catch_up)
 
 
 class Housekeeping:
@@ -36,12 +35,14 @@ class Housekeeping:
         metrics: MetricsLog,
         peers: Callable[[], Mapping[str, PeerStatus]],
         tell: Callable[[Mapping[str, float]], None],
+        has_trouble: Callable[[], bool],
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cfg, self._trainer, self._ingest = cfg, trainer, ingest
         self._publisher, self._checkpoints, self._metrics = publisher, checkpoints, metrics
         self._peers, self._tell, self._now = peers, tell, now
+        self._has_trouble = has_trouble
         self._logged_s = self._saved_s = now()
         self._logged_updates = trainer.agent.updates
         self._logged_update_s = self._logged_wait_s = 0.0
@@ -111,6 +112,7 @@ class Housekeeping:
             "learner/bad_updates": trainer.bad_updates,
             "learner/checkpoint_s": self._save_s,
             "learner/failed_checkpoints": self._failed_saves,
+            "learner/trouble": self._has_trouble(),
             "learner/actors": sum(peer.connected for peer in peers.values()),
             "learner/duplicates": sum(peer.duplicates for peer in peers.values()),
             "learner/malformed": sum(peer.malformed for peer in peers.values()),

@@ -51,6 +51,9 @@ class Ingest:
             else:
                 taken += len(chunk)
                 self._take(chunk)
+        for session, was in summary.sessions.items():
+            if session not in met:
+                self.control_steps -= was.episodes  # evicted altogether
         if taken or self._line:
             waiting = f", {len(self._line)} chunks to train on next" if self._line else ""
             log.info("%d rows from the archive%s", len(self._replay), waiting)

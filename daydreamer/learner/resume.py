@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from daydreamer.learner.checkpoint import CheckpointError
 from daydreamer.learner.trainer import Trainer
 
 
@@ -29,8 +30,19 @@ def freeze(trainer: Trainer) -> dict[str, Any]:
 
 
 def thaw(trainer: Trainer, state: Mapping[str, Any]) -> None:
-    """Put the agent, counters and generators back; the caller deals with sampler and limiter."""
-    trainer.agent.load_state_dict(state["agent"])
+    """Put the agent, counters and generators back; the caller deals with sampler and limiter.
+
+    Raises CheckpointError when the agent is of another shape than the one that was frozen.
+    """
+    try:
+        trainer.agent.load_state_dict(state["agent"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"the newest checkpoint does not fit this agent ({reason}). It was made with other "
+            "settings of agent or size; the log says which keys changed since the run began: set "
+            "them back, or choose another run=DIR."
+        ) from error
     trainer.bad_updates = int(state["bad_updates"])
     trainer.bad_in_a_row = int(state["bad_in_a_row"])
     generators = state["random"]

@@ -9,6 +9,7 @@ import torch
 
 from daydreamer.agents.agent import build_agent
 from daydreamer.config import Config, ConfigError, fingerprint
+from daydreamer.learner.address import address_of, announced
 from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
@@ -22,7 +23,7 @@ from daydreamer.replay.archive import Archive
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.telemetry.metrics import MetricsLog
-from daydreamer.wire.rows import Column, make_schema
+from daydreamer.wire.rows import make_schema
 from daydreamer.wire.server import Server, ServerConfig
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,10 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
         torch.set_num_threads(own.threads)
     seed_everything(cfg.seed)
     device = _device(own.device)
-    run = cfg.folder.resolve().name
     task = cfg.task.build()
-    columns = {name: Column(spec.dtype, spec.shape) for name, spec in task.observations.items()}
-    schema = make_schema(columns, task.action.size, task.log_keys)
+    schema = make_schema(task.observations, task.action.size, task.log_keys)
     archive = stack.enter_context(
-        Archive(folder / "replay", schema, run, capacity_rows=own.capacity_rows)
+        Archive(folder / "replay", schema, cfg.run_name, capacity_rows=own.capacity_rows)
     )
     replay = SequenceReplay(
         schema, own.capacity_rows, cross_episodes=own.cross_episodes, ends_bonus=own.ends_bonus
@@ -62,7 +61,7 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
         own.replay_ratio, own.prefill_rows, own.batch * own.length, own.pretrain
     )
     ingest = Ingest(replay, limiter, in_turns=in_turns)
-    direct = DirectSampler(replay, tuple(columns), own.batch, own.length, cfg.seed)
+    direct = DirectSampler(replay, tuple(task.observations), own.batch, own.length, cfg.seed)
     trainer = Trainer(
         build_agent(cfg.agent, task.observations, task.action, device=device, seed=cfg.seed),
         direct,
@@ -83,13 +82,14 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     server = Server(
         ServerConfig(
             bind=own.bind,
-            run=run,
+            run=cfg.run_name,
             fingerprint=mark,
             config=flat,
             schema=schema,
             lockstep=in_turns,
             insecure=own.insecure,
             liveness_s=cfg.wire.liveness_s,
+            former=address_of(folder),
         ),
         archive,
         on_chunk=ingest.store,
@@ -101,10 +101,19 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     )
     metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl", folder / "tensorboard"))
     housekeeping = Housekeeping(
-        own, trainer, ingest, publisher, checkpoints, metrics, server.peers, server.set_stats
+        own,
+        trainer,
+        ingest,
+        publisher,
+        checkpoints,
+        metrics,
+        server.peers,
+        server.set_stats,
+        lambda: server.failure is not None,
     )
     housekeeping.publish()  # before the first actor asks
     stack.enter_context(server)
+    stack.enter_context(announced(folder, server.bound_address or own.bind))
     log.info("training on %s with %d threads", device, torch.get_num_threads())
     try:
         if in_turns:

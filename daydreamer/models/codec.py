@@ -85,7 +85,9 @@ class Encoder(nn.Module):
         """Vectors (N, ...) of any type, images (N, 64, 64, C) uint8. Returns (N, embed_size)."""
         parts = []
         if self.vectors:
-            numbers = torch.cat([obs[key].flatten(1).float() for key in self.vectors], -1)
+            # Not flatten(1): a single number has no second dimension.
+            flat = [obs[key].reshape(len(obs[key]), -1).float() for key in self.vectors]
+            numbers = torch.cat(flat, -1)
             parts.append(self.mlp(symlog(numbers) if self.symlog_vectors else numbers))
         if self.images:
             pixels = torch.cat([obs[key] for key in self.images], -1).movedim(-1, 1)

@@ -27,8 +27,9 @@ def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
     """(..., C) probabilities with a share `unimix` of the uniform distribution, in float32."""
     probs = torch.softmax(logits.float(), dim=-1)
     if unimix:
-        probs = probs * (1 - unimix) + unimix / logits.shape[-1]
-    return probs
+        return probs * (1 - unimix) + unimix / logits.shape[-1]
+    # Softmax rounds unlikely classes to 0, whose logarithm would make KL and entropy NaN.
+    return probs.clamp_min(torch.finfo(probs.dtype).tiny)
 
 
 def sample_onehot(probs: Tensor, uniform: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from robots.base import ActionSpec, ArraySpec
 
 
 class PolicyState(NamedTuple):
-    """Carried between two control steps: belief h (B, D), z (B, S*C), the action's noise."""
+    """Carried between two control steps: belief h (B, D), z (B, S*C), correlated noise (B, A)."""
 
     h: Tensor
     z: Tensor
@@ -117,19 +117,19 @@ class Policy(nn.Module):
         z = self.latents.draw(self.latents.probs(self.posterior(h, embed_share)), uniform)
         feat = torch.cat([h, z], -1)
         policies = self.actor(feat)
-        noise = self.actor.noise_like(feat, generator)
+        noise, past = self.actor.noise_like(feat, generator), state.noise
         if self.noise_correlation:
             # Same spread, slower: white noise would vanish in what a body filters its targets with.
-            past, rho = state.noise, self.noise_correlation
+            rho = self.noise_correlation
             slow = rho * past + math.sqrt(1 - rho**2) * noise
-            noise = torch.where(first, noise, slow)
+            noise = past = torch.where(first, noise, slow)
         if mode == "mode":
             action = policies.mode()
         else:
             action = self.actor.sample(policies, noise)
             if self.actor.continuous:
                 action = action.clamp(-1, 1)
-        return action, PolicyState(h, z, noise)
+        return action, PolicyState(h, z, past)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every weight as a float32 array, as it is shipped."""

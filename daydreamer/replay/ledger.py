@@ -32,6 +32,7 @@ class SessionSummary:
     rows: int
     chunks: int
     rows_ever: int
+    episodes: int  # begun so far
     gaps: int
     first_time_s: float
     last_time_s: float
@@ -110,6 +111,7 @@ class Ledger:
                     rows[session],
                     chunks[session],
                     mark.rows,
+                    mark.end.episode + 1,
                     mark.gaps,
                     mark.first_time_s,
                     mark.last_time_s,

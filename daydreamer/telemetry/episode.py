@@ -14,10 +14,10 @@ from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.loop import ControlLoop, StepRecord
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
-from daydreamer.actor.session import schema_of, stall_s
+from daydreamer.actor.session import stall_s
 from daydreamer.models.policy import Policy, PolicyState
 from daydreamer.telemetry.film import Twin
-from daydreamer.wire.rows import POLICY, Array
+from daydreamer.wire.rows import POLICY, Array, make_schema
 from robots.base import FloatArray, Robot, Task
 from robots.safety import Safety
 from robots.watchdog import Watchdog
@@ -102,7 +102,7 @@ def drive(
 def _forgetful(task: Task) -> Recorder:
     """A recorder whose rows go nowhere: an evaluation teaches nothing."""
     return Recorder(
-        schema_of(task),
+        make_schema(task.observations, task.action.size, task.log_keys),
         run="",
         actor="eval",
         session="eval",

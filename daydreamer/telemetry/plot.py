@@ -122,7 +122,7 @@ def _draw_band(axes: Axes, group_band: Band, group: Sequence[Curve], colour: str
 
 def _finish(axes: Axes, end_min: float, guides: Sequence[tuple[float, str]], title: str) -> None:
     for height, text in guides:
-        axes.axhline(height, color=FAINT, lw=1, ls=(0, (5, 4)), zorder=0)
+        axes.axhline(height, color=FAINT, lw=1, ls=(0, (5, 4)), zorder=0.8)
         axes.annotate(
             text or f"{height:g}",
             (1, height),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +15,7 @@ Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 class VideoWriter:
-    """Streams frames into an mp4 file, which appears when it is closed."""
+    """Streams frames into an mp4 file, which appears when it is closed; no frames, no file."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path = Path(path)
@@ -73,16 +73,6 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close(keep=kind is None)
-
-
-def write_video(path: Path, frames: Iterable[Frame], fps: float) -> int:
-    """Write (H, W, 3) uint8 RGB frames as mp4; returns how many there were."""
-    with VideoWriter(path, fps) as video:
-        for frame in frames:
-            video.add(frame)
-    if video.frames == 0:
-        raise ValueError(f"{path}: no frames, so no video was written")
-    return video.frames
 
 
 def contact_sheet(

@@ -35,6 +35,7 @@ class LinkConfig:
     config: Mapping[str, Scalar]
     schema: Schema
     lockstep: bool = False
+    run: str | None = None  # a learner of another run is refused; None: any will do
     heartbeat_s: float = 1.0
     resend_s: float = 5.0  # without an acknowledgement for this long, chunks are sent again
     liveness_s: float = 10.0  # a learner silent for this long is lost
@@ -170,6 +171,10 @@ class Conversation:
             self._on_error(message)
         elif isinstance(message, m.Bye):
             self.gone("it said goodbye")
+        elif isinstance(message, m.Hello):
+            # Who knocks at a port where nobody listens may be given that port, and reach itself.
+            self.gone("nobody listens there but this link itself")
+            self.heard_s, self._began_s = None, NEVER_S  # keep_time() asks for a fresh socket
         else:
             raise WireError(f"{message.kind!r} is not for an actor")
 
@@ -180,6 +185,9 @@ class Conversation:
                 "lockstep" if on else "async" for on in (self.cfg.lockstep, welcome.lockstep)
             )
             self._refuse(f"mode: actor has {actor}, learner has {learner}")
+            return
+        if self.cfg.run not in (None, welcome.run):
+            self._refuse(f"run: actor has {self.cfg.run}, learner has {welcome.run}")
             return
         if not self.connected:
             away = "" if self._gone_s is None else f" after {now - self._gone_s:.1f} s"

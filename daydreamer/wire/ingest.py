@@ -67,6 +67,13 @@ class Ingest:
         """Newest stored sequence of a session, -1 for an unknown one."""
         return self._store.high_water(session)
 
+    def durable_mark(self, session: str) -> int:
+        """As mark(), without what is not committed yet: what an actor may forget now."""
+        for chunk in self._uncommitted:
+            if chunk.session == session:
+                return chunk.sequence - 1
+        return self.mark(session)
+
     def offer(self, frames: list[bytes], actor: str) -> tuple[Chunk, Outcome]:
         """Check and append a chunk. Raises WireError for a malformed one or another actor's."""
         chunk = decode_chunk(frames, self._schema)

@@ -166,7 +166,13 @@ class Link:
         try:
             while not self._is_over():
                 self._step()
+            self._failed_s = -1e9  # one last attempt
             self._journal_queue()  # what was sent during the last moment is not lost either
+            if self._queue:
+                log.error(
+                    "%d chunks are lost: the journal %s took none until the end (%s)",
+                    *(len(self._queue), self.cfg.journal.root, self._error),
+                )
             self._talk.say_bye()
         finally:
             self._drop_socket(linger_ms=None)

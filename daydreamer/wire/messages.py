@@ -44,6 +44,9 @@ from daydreamer.wire.codec import (
 )
 from daydreamer.wire.rows import Schema
 
+# A figure of Pong: what a twin needs to wait for its learner, see ReplayRatioLimiter.rows_ahead.
+ROWS_AHEAD = "rows_ahead"
+
 
 @dataclass(frozen=True)
 class Message:

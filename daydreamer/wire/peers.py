@@ -62,9 +62,6 @@ class Peers:
         self._by_actor: dict[str, Peer] = {}
         self._by_identity: dict[bytes, Peer] = {}
 
-    def __contains__(self, actor: str) -> bool:
-        return actor in self._by_actor
-
     def connected(self) -> list[Peer]:
         """The actors that are there now."""
         return [peer for peer in self._by_actor.values() if peer.connected]
@@ -73,8 +70,15 @@ class Peers:
         """The connected actor in this session."""
         return next((peer for peer in self.connected() if peer.session == session), None)
 
-    def objection(self, hello: Hello, identity: bytes) -> str | None:
-        """Why this actor id cannot be taken, None when it can."""
+    def objection(self, hello: Hello, identity: bytes, *, alone: bool) -> str | None:
+        """Why this actor cannot be taken, None when it can. alone: one actor at a time."""
+        others = [other.actor for other in self.connected() if other.actor != hello.actor]
+        if alone and others:
+            # Only the newest policy is kept: two that take turns would wait for each other's.
+            return (
+                f"mode=lockstep takes turns with one actor, and {others[0]!r} is connected: stop "
+                "it, or use mode=async for several"
+            )
         peer = self._by_actor.get(hello.actor)
         if peer is None:
             full = len(self._by_actor) >= MAX_PEERS

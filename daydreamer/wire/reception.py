@@ -37,6 +37,7 @@ class ServerConfig:
     lockstep: bool = False
     insecure: bool = False  # allow an address that the network can reach, unencrypted
     liveness_s: float = 10.0  # an actor silent for this long counts as away
+    former: str | None = None  # bound last time; with port * it is taken again if it is free
 
 
 class Reception:
@@ -48,7 +49,6 @@ class Reception:
         store: ChunkStore,
         send: Callable[[bytes, list[Frame]], bool],
         on_chunk: Callable[[Chunk], None] | None = None,
-        on_hello: Callable[[str, str, int], None] | None = None,
         step_count: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,7 +58,6 @@ class Reception:
         self._ingest = Ingest(store, cfg.schema, clock)
         self._send_frames = send
         self._on_chunk = on_chunk
-        self._on_hello = on_hello
         self._step_count = step_count
         self._clock = clock
         self._lock = threading.Lock()  # guards the peers, the newest policy and the turns
@@ -151,7 +150,7 @@ class Reception:
     def _hello(self, identity: bytes, hello: m.Hello) -> None:
         cfg = self.cfg
         lines = differences(hello, cfg.fingerprint, cfg.config, cfg.schema)
-        objection = self._peers.objection(hello, identity)
+        objection = self._peers.objection(hello, identity, alone=cfg.lockstep)
         if lines or objection is not None:
             reason = objection or "actor and learner are configured differently"
             self._warn_once(identity, "actor %s is refused: %s %s", hello.actor, reason, lines)
@@ -159,12 +158,12 @@ class Reception:
             return
         with self._lock:
             peer = self._peers.greet(hello, identity, self._clock())
-        marks = {name: self._ingest.mark(name) for name in {hello.session, *hello.sessions}}
+        # The actor forgets what it is told is stored: chunks of this batch are not committed yet.
+        names = {hello.session, *hello.sessions}
+        marks = {name: self._ingest.durable_mark(name) for name in names}
         steps = 0 if self._step_count is None else self._step_count()
         self._say(identity, m.Welcome(cfg.run, self._version(), marks, cfg.lockstep, steps))
         self._repeat_turn(peer)
-        if self._on_hello is not None:
-            self._on_hello(hello.actor, hello.session, marks[hello.session])
 
     def _handle(self, peer: Peer, message: m.Message, frames: list[bytes]) -> None:
         if isinstance(message, m.ChunkMessage):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -47,11 +47,23 @@ class Column:
 Schema = Mapping[str, Column]
 
 
+class ColumnLike(Protocol):
+    """A column, or a task's robots.base.ArraySpec."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+
+
 def make_schema(
-    observations: Mapping[str, Column], action_size: int, log_keys: tuple[str, ...]
+    observations: Mapping[str, ColumnLike], action_size: int, log_keys: tuple[str, ...]
 ) -> Schema:
     """The schema of a task's rows: observations, action, fixed columns, then log_*."""
-    schema = dict(observations)
+    schema = {name: Column(spec.dtype, spec.shape) for name, spec in observations.items()}
     schema["action"] = Column("float32", (action_size,))
     schema.update({name: Column(*spec) for name, spec in FIXED_COLUMNS.items()})
     schema.update({f"log_{key}": Column("float32", ()) for key in log_keys})

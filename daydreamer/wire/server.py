@@ -37,8 +37,6 @@ class Server:
 
     store: append, commit, high_water; called in the server's thread.
     on_chunk: called in the server's thread with each chunk once it is committed and acknowledged.
-    on_hello: called in the server's thread with (actor, session, high-water mark) after each
-        Welcome; a lockstep learner grants the turn again there.
     step_count: control steps of the run stored so far (rows that are not an episode's first),
         told to actors at Welcome.
     """
@@ -49,14 +47,13 @@ class Server:
         store: ChunkStore,
         *,
         on_chunk: Callable[[Chunk], None] | None = None,
-        on_hello: Callable[[str, str, int], None] | None = None,
         step_count: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cfg = cfg
         self.bound_address: str | None = None  # as bound, with the real port
         self._exposed = check_bind(cfg.bind, cfg.insecure)
-        self._talk = Reception(cfg, store, self._try_send, on_chunk, on_hello, step_count, clock)
+        self._talk = Reception(cfg, store, self._try_send, on_chunk, step_count, clock)
         self._stop = threading.Event()
         self._reader, self._writer = wake_pair()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -69,7 +66,7 @@ class Server:
             raise RuntimeError("this server was started before: make a new one")
         self._context = zmq.Context()
         try:
-            self._socket = open_router(self._context, self.cfg.bind)
+            self._socket = open_router(self._context, self.cfg.bind, self.cfg.former)
         except OSError:
             self._context.term()
             raise

@@ -6,7 +6,9 @@ CURVE keys, once there are any, are set in these two functions and nowhere else.
 from __future__ import annotations
 
 import errno
+import itertools
 import re
+import secrets
 import socket
 
 import zmq
@@ -19,6 +21,11 @@ _LOOPBACK = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])\Z")
 LINGER_MS = 500  # a last Ack or Bye gets this long to leave
 HEARTBEAT_MS = 5_000  # ZeroMQ's own, below ours: lets a socket forget a peer whose cable was pulled
 HEARTBEAT_TIMEOUT_MS = 60_000  # generous: a heartbeat waits behind a large message on a slow link
+
+# Where port * looks. Below what a kernel gives to outgoing connections (32768 and up): an actor
+# that knocks at its dead learner's port could be given that very port, and so talk to itself.
+FREE_PORTS = range(20_000, 32_768)
+FREE_PORT_TRIES = 200
 
 
 class BindError(OSError):
@@ -52,8 +59,13 @@ def check_address(address: str) -> None:
     _host(address)
 
 
-def open_router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
-    """The learner's bound ROUTER. Raises BindError naming the port and a cure."""
+def open_router(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, former: str | None = None
+) -> zmq.Socket[bytes]:
+    """The learner's bound ROUTER. Raises BindError naming the port and a cure.
+
+    former: where port * is asked for, the address to take if it is still free.
+    """
     router = context.socket(zmq.ROUTER)
     # Without MANDATORY a full or vanished peer would swallow messages unseen; with it, and with
     # DONTWAIT at every send, a slow peer costs an error and never a wait.
@@ -64,7 +76,7 @@ def open_router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.So
     router.setsockopt(zmq.MAXMSGSIZE, MAX_CHUNK_BYTES)
     _set_common(router)
     try:
-        router.bind(address)
+        _bind(router, address, former)
     except zmq.ZMQError as error:
         router.close(linger=0)
         port = _port(address)
@@ -124,6 +136,25 @@ def drain_wake(reader: socket.socket) -> None:
             continue
     except BlockingIOError:
         return
+
+
+def _bind(router: zmq.Socket[bytes], address: str, former: str | None) -> None:
+    """Bind; raises what ZeroMQ raises. Binding is the test of a port: nobody can come between."""
+    if _port(address) != "*":
+        router.bind(address)
+        return
+    host = address.rpartition(":")[0]
+    free = (f"{host}:{secrets.choice(FREE_PORTS)}" for _ in range(FREE_PORT_TRIES))
+    same_host = former is not None and former.rpartition(":")[0] == host
+    for candidate in itertools.chain([former] if former and same_host else [], free):
+        try:
+            router.bind(candidate)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EADDRINUSE, errno.EACCES):
+                raise
+        else:
+            return
+    router.bind(address)  # whatever the kernel has
 
 
 def _set_common(sock: zmq.Socket[bytes]) -> None:

@@ -27,7 +27,6 @@ class A1WalkConfig:
             raise ValueError(
                 f"target_speed_m_s={self.target_speed_m_s}: a speed in (0, 5] expected, e.g. 0.3"
             )
-
         if not math.pi <= self.roll_seam_rad <= 2 * math.pi:
             raise ValueError(
                 f"roll_seam_rad={self.roll_seam_rad}: expected within [pi, 2 pi], e.g. 4.71"

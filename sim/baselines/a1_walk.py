@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 import gymnasium
 
+from robots.a1.config import A1WalkConfig
 from robots.a1.rate import CONTROL_HZ
 from robots.base import FloatArray, RobotError
 from sim.a1.config import STARTS, A1TwinConfig
@@ -28,6 +29,7 @@ from sim.gym_env import A1WalkEnv
 
 _PROGRESS_S = 5.0
 _WINDOW_STEPS = 1000
+_ROLL_SEAM_RAD = 4.71  # as configs/task/a1_walk.yaml: a baseline sees what the agent sees
 
 
 class EpisodeLog:
@@ -157,8 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted."""
     args = _parser().parse_args(argv)
     twin = A1TwinConfig(start=args.start, seed=args.seed)
-    config = {**vars(args), "out": str(args.out), "twin": dataclasses.asdict(twin)}
-    env = A1WalkEnv(reset=args.reset, twin=twin)
+    task = A1WalkConfig(roll_seam_rad=_ROLL_SEAM_RAD)
+    options = {"twin": dataclasses.asdict(twin), "task": dataclasses.asdict(task)}
+    config = {**vars(args), "out": str(args.out), **options}
+    env = A1WalkEnv(reset=args.reset, twin=twin, task=task)
     try:
         with EpisodeLog(args.out, config, args.steps, sys.stderr) as episodes:
             logged = Logged(env, episodes)

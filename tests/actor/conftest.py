@@ -11,7 +11,7 @@ from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.loop import ControlLoop, StepRecord
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
-from daydreamer.wire.rows import POLICY, Array, Chunk, Column, make_schema
+from daydreamer.wire.rows import POLICY, Array, Chunk, make_schema
 from robots.base import (
     ActionSpec,
     ArraySpec,
@@ -166,9 +166,8 @@ def make_recorder(
     chunk_age_s: float = 10.0,
 ) -> Recorder:
     task = FakeTask()
-    columns = {name: Column(spec.dtype, spec.shape) for name, spec in task.observations.items()}
     return Recorder(
-        make_schema(columns, task.action.size, task.log_keys),
+        make_schema(task.observations, task.action.size, task.log_keys),
         run="run",
         actor="0",
         session="s",

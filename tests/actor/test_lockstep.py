@@ -139,6 +139,26 @@ def test_a_learner_that_refuses_is_not_called_gone(recorder: Recorder, fake_time
         step(recorder, make(link, recorder, Loader()), 4)
 
 
+def test_a_computer_that_slept_does_not_blame_the_learner(
+    recorder: Recorder, fake_time: Any
+) -> None:
+    link = FakeLink(fake_time)
+    link.grants = link.connected = False
+    rounds = 0
+
+    def stop() -> bool:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            fake_time.now_s += 3600.0  # the lid was closed
+        if rounds == 6:
+            link.grants = True  # the learner slept as well, and answers again
+        return False
+
+    step(recorder, make(link, recorder, Loader(), stop), 4)
+    assert rounds == 6
+
+
 def test_at_the_end_the_learner_gets_its_turn_once_more(recorder: Recorder, fake_time: Any) -> None:
     link = FakeLink(fake_time)
     turns = make(link, recorder, Loader())

@@ -35,6 +35,7 @@ def test_the_next_episode_begins_on_the_reading_that_ended_the_last_one(rig: Any
     run_for(rig, 4)
     assert rig.column("is_first") == [True, False, False, True, False, False, True]
     assert rig.column("time_s") == pytest.approx([0, 0.05, 0.1, 0.1, 0.15, 0.2, 0.2])
+    assert [record.begins for record in rig.records] == [True, False, True, False]
 
 
 def test_a_clean_stop_ends_the_episode_and_brings_the_robot_to_rest(rig: Any) -> None:
@@ -82,6 +83,33 @@ def test_the_robot_rests_while_the_policy_is_too_old_and_then_begins_an_episode(
     assert rig.robot.calls == ["connect", "stop", "stop", "close"]
     assert rig.column("is_first") == [True, False, False, False, True, False]
     assert rig.column("is_last") == [False, False, False, True, False, True]
+
+
+@pytest.mark.parametrize("stage", ["act", "read"])
+def test_a_stop_by_the_watchdog_ends_the_episode_without_a_row_that_spans_it(
+    rig: Any, stage: str
+) -> None:
+    loop, stalls = rig.loop(), 0
+    loop.stalls = lambda: stalls
+    owner = {"act": rig.runner, "read": rig.robot}[stage]
+    proper, calls = getattr(owner, stage), 0
+
+    def slow(*args: Any) -> Any:
+        nonlocal stalls, calls
+        calls += 1
+        stalls += calls == 3
+        return proper(*args)
+
+    setattr(owner, stage, slow)
+    loop.run(lambda: loop.steps >= 4)
+    # The third action is never sent; the third reading (one before the first row) makes no row.
+    assert rig.robot.steps == {"act": 4, "read": 5}[stage]
+    before = {"act": 2, "read": 1}[stage]
+    after = 4 - before
+    assert rig.column("is_first") == [True, *before * [False], True, *after * [False]]
+    assert rig.column("is_last") == [*before * [False], True, *after * [False], True]
+    assert not any(rig.column("is_terminal"))
+    assert rig.robot.calls == ["connect", "stop", "stop", "close"]
 
 
 def test_the_watchdog_hears_every_step_and_the_report_every_row(rig: Any) -> None:

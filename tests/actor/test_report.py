@@ -13,9 +13,11 @@ from daydreamer.wire.rows import POLICY, RANDOM
 from robots.base import Arrival
 
 
-def record(reward: float, is_last: bool = False, who: int = POLICY) -> StepRecord:
+def record(
+    reward: float, is_last: bool = False, who: int = POLICY, begins: bool = False
+) -> StepRecord:
     arrival = Arrival({}, reward, is_last=is_last, log={"height": reward / 2})
-    return StepRecord(arrival, 0.05, Choice(np.zeros(1, np.float32), 3, who), 1.5)
+    return StepRecord(arrival, 0.05, Choice(np.zeros(1, np.float32), 3, who), 1.5, begins)
 
 
 def test_an_episode_is_summed_up_in_a_line_of_its_own(tmp_path: Path) -> None:
@@ -37,6 +39,17 @@ def test_an_episode_is_summed_up_in_a_line_of_its_own(tmp_path: Path) -> None:
     assert last["actor/control_steps"] == 4
     assert last["actor/random_steps"] == 1
     assert last["actor/reward_per_step"] == pytest.approx(2.5)
+
+
+def test_an_interrupted_episode_adds_nothing_to_the_next_one(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path / "metrics.jsonl") as metrics:
+        report = Report(metrics, "s1", dict)
+        report.start()
+        for step in (record(100.0, begins=True), record(1.0, begins=True), record(2.0, True)):
+            report.add(step)
+        report.close()
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["episode/return"] for line in lines if "episode/return" in line] == [3]
 
 
 def test_gauges_are_read_when_a_line_is_written(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_actor_learns_through_a_model_that_stays_untouched(
     action: ActionSpec, bonus: float
 ) -> None:
     agent = make(action, entropy_scale=bonus)
+    agent.behavior.entropy_scale.low = 0.0  # or a scale of 0 would be lifted to 1e-5
     for param in agent.behavior.actor.parameters():  # the output layer starts near zero
         torch.nn.init.normal_(param, std=0.5)
     with frozen(agent.model):
@@ -252,6 +253,19 @@ def test_images_and_vectors_train_together() -> None:
     assert float(last["model/vector_loss"]) < float(first["model/vector_loss"])
 
 
+def test_each_part_has_the_optimizer_that_its_options_say() -> None:
+    rates = {"model_lr": 1e-2, "actor_lr": 1e-3, "critic_lr": 1e-4}
+    agent = make(KINDS[0], **rates, adam_eps=1e-5, grad_clip=7.0, weight_decay=0.3)
+    for name, opt in agent.optimizers.items():
+        kernels, others = opt.adam.param_groups
+        assert kernels["lr"] == others["lr"] == rates[f"{name}_lr"]
+        assert (kernels["eps"], opt.clip) == (1e-5, 7.0)
+        assert (kernels["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    owned = [len(opt.params) for opt in agent.optimizers.values()]
+    parts = (agent.model, agent.behavior.actor, agent.behavior.critic)
+    assert owned == [len(list(part.parameters())) for part in parts]
+
+
 def test_fixed_kl_scale_stays_fixed() -> None:
     agent = make(KINDS[0], kl_adapt=False, kl_scale=0.3)
     for step in range(5):
@@ -265,6 +279,9 @@ def test_fixed_kl_scale_stays_fixed() -> None:
         ("deter", 0, "at least 1"),
         ("discount", 1.0, "between 0 and 1"),
         ("precision", "fp8", "fp32 or bf16"),
+        ("kl_scale", 0.0, "a positive number"),
+        ("reward_scale", -1.0, "0 or a positive number"),
+        ("mean_penalty", float("nan"), "0 or a positive number"),
     ],
 )
 def test_impossible_options_are_refused_with_advice(

@@ -127,6 +127,7 @@ def test_balance_weighs_the_gradient_of_the_prior() -> None:
 def test_squared_error_sums_a_frame_and_has_no_half() -> None:
     # frame one: 1 + 4 = 5, frame two: 9; mean 7
     close(squared_error(torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.zeros(2, 2)), 7.0)
+    close(squared_error(torch.tensor([1.0, 3.0]), torch.zeros(2)), 5.0)  # one number a frame
 
 
 def test_symlog_error_compares_in_symlog_space() -> None:

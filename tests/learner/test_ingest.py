@@ -88,3 +88,18 @@ def test_evicted_rows_still_count(
         ingest.load(archive, rows_done=0)
         assert limiter.rows == 80
         assert ingest.control_steps == 70
+
+
+def test_sessions_that_were_evicted_altogether_still_count(
+    tmp_path: Path, schema: Schema, chunk_factory: Callable[..., Chunk]
+) -> None:
+    with Archive(tmp_path / "small", schema, "run", capacity_rows=16) as archive:
+        for session in ("a", "b"):
+            for sequence in range(10):
+                chunk = chunk_factory(sequence, session=session)
+                archive.append(chunk, encode_chunk(chunk))
+                archive.commit()
+        assert archive.summary().sessions["a"].rows == 0
+        ingest = Ingest(SequenceReplay(schema, 16), make_limiter(), in_turns=False)
+        ingest.load(archive, rows_done=0)
+        assert ingest.control_steps == 140

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from daydreamer.agents.agent import Agent
-from daydreamer.learner.checkpoint import Checkpoints
+from daydreamer.agents.agent import Agent, build_agent
+from daydreamer.agents.config import AgentConfig
+from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
 from daydreamer.learner.resume import freeze, thaw
 from daydreamer.learner.sampler import DirectSampler
 from daydreamer.learner.trainer import Trainer
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.wire.rows import Chunk, Schema
+from robots.base import ActionSpec, ArraySpec
 
 
 def make_trainer(
@@ -73,3 +76,14 @@ def test_a_restart_changes_no_bit(
     assert straight.sampler.state() == after.sampler.state()
     ours, theirs = straight.agent.state_dict(), after.agent.state_dict()
     assert torch.equal(ours["generator"], theirs["generator"])
+
+
+def test_a_checkpoint_of_another_size_is_refused_with_a_cure(
+    agent_factory: Callable[..., Agent], schema: Schema, tmp_path: Path
+) -> None:
+    small, _ = make_trainer(agent_factory(), schema, [], tmp_path)
+    other = AgentConfig(deter=12, units=8, stoch=2, classes=3, mlp_units=8, cnn_depth=2)
+    agent = build_agent(other, {"vector": ArraySpec((3,))}, ActionSpec("continuous", 2))
+    large, _ = make_trainer(agent, schema, [], tmp_path)
+    with pytest.raises(CheckpointError, match=r"does not fit this agent .* choose another run=DIR"):
+        thaw(large, freeze(small))

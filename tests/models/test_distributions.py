@@ -31,6 +31,19 @@ def test_unimix_keeps_every_class_possible() -> None:
     torch.testing.assert_close(probs, torch.tensor([0.95, 0.05]))
 
 
+def test_without_unimix_an_impossible_class_makes_no_nan() -> None:
+    # softmax rounds the second class to 0; KL, entropy and their gradients stay finite.
+    logits = torch.tensor([[1000.0, -1000.0]], requires_grad=True)
+    probs, fair = mixed_probs(logits, 0.0), torch.tensor([[0.5, 0.5]])
+    torch.testing.assert_close(probs, torch.tensor([[1.0, 0.0]]))
+    values = [categorical_kl(fair, probs), categorical_kl(probs, fair), categorical_entropy(probs)]
+    total = torch.stack([x.sum() for x in values]).sum()
+    total.backward()
+    assert logits.grad is not None
+    assert torch.isfinite(total)
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_inverse_cdf_sampling_maps_each_interval_to_its_class() -> None:
     probs = torch.tensor([0.25, 0.5, 0.25]).expand(6, 3)
     uniform = torch.tensor([0.0, 0.2499, 0.25, 0.7499, 0.75, 0.999999])

@@ -36,24 +36,56 @@ def look(seed: int, images: bool = False) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("observations", [VECTOR, BOTH], ids=["vector", "fused"])
-def test_shipped_weights_reproduce_the_learners_policy(observations: dict[str, ArraySpec]) -> None:
-    agent = build_agent(TINY, observations, ARM, seed=3)
-    one, two = build_policy(TINY, observations, ARM), build_policy(TINY, observations, ARM)
-    arrays = agent.policy_arrays()
-    one.load_arrays(arrays)
-    two.load_arrays(arrays)
+@pytest.mark.parametrize("action", [ARM, ActionSpec("discrete", 3)], ids=lambda a: a.kind)
+def test_shipped_weights_choose_as_the_learner_s_own_model_does(
+    observations: dict[str, ArraySpec], action: ActionSpec
+) -> None:
+    agent = build_agent(TINY, observations, action, seed=3)
+    for param in (agent.model.rssm.initial_h, *agent.behavior.actor.parameters()):
+        torch.nn.init.normal_(param, std=0.5, generator=torch.Generator().manual_seed(4))
+    policy = build_policy(TINY, observations, action)
+    policy.load_arrays(agent.policy_arrays())
+    # Five steps on the robot, with a new episode at the fourth.
+    T, generator, state = 5, torch.Generator().manual_seed(0), policy.initial()
+    looks = [look(step, images="rgb" in observations) for step in range(T)]
+    is_first = torch.tensor([[True, False, False, True, False]])
+    executed, chosen = torch.randn(1, T, 3, generator=torch.Generator().manual_seed(5)), []
+    for t, obs in enumerate(looks):
+        found, state = policy.step(obs, executed[:, t], is_first[:, t], state, "mode", generator)
+        chosen.append(found)
+    # The same rows and the same random numbers, as the learner sees them.
+    generator, uniform = torch.Generator().manual_seed(0), []
+    for _ in range(T):
+        uniform.append(torch.rand(1, TINY.stoch, generator=generator))
+        agent.behavior.actor.noise_like(torch.zeros(1, 1), generator)
+    batch = {key: torch.stack([obs[key] for obs in looks], 1) for key in observations}
+    batch |= {"is_first": is_first}
+    with torch.no_grad():
+        post, _, _ = agent.model.rssm.observe(
+            agent.model.embed(batch), executed, is_first, torch.stack(uniform, 1)
+        )
+        expected = agent.behavior.actor(post.feat).mode()
+    torch.testing.assert_close(torch.stack(chosen, 1), expected)
+    torch.testing.assert_close(state.h, post.h[:, -1])
+
+
+def test_sampled_actions_repeat_for_a_generator_and_stay_within_the_range() -> None:
+    policy = build_policy(TINY, VECTOR, ARM)
+    arrays = {k: 9 * x if k.startswith("actor") else x for k, x in policy.arrays().items()}
+    policy.load_arrays(arrays)
     actions = []
-    for policy in (one, two):
-        generator, state = torch.Generator().manual_seed(0), policy.initial()
-        action = torch.zeros(1, 3)
-        for step in range(4):
-            obs = look(step, images="rgb" in observations)
-            action, state = policy.step(
-                obs, action, torch.tensor([step == 0]), state, "sample", generator
-            )
-        actions.append(action)
-    assert torch.equal(actions[0], actions[1])
-    assert actions[0].abs().max() <= 1
+    for _ in range(2):
+        generator, state, action = (
+            torch.Generator().manual_seed(0),
+            policy.initial(),
+            torch.zeros(1, 3),
+        )
+        for step in range(30):
+            first = torch.tensor([step == 0])
+            action, state = policy.step(look(step), action, first, state, "sample", generator)
+            actions.append(action)
+    assert torch.equal(torch.stack(actions[:30]), torch.stack(actions[30:]))
+    assert torch.stack(actions).abs().max() == 1  # clipped
 
 
 def test_first_step_forgets_the_last_episode() -> None:
@@ -102,13 +134,14 @@ def test_noise_can_be_slow_with_the_same_spread() -> None:
         assert float(neighbours) == pytest.approx(rho, abs=0.06)
 
 
-def test_discrete_policies_choose_one_hot() -> None:
-    policy = build_policy(TINY, VECTOR, ActionSpec("discrete", 6))
-    for mode in ("sample", "mode"):
-        action, _ = policy.step(
-            look(0), torch.zeros(1, 6), torch.tensor([True]), policy.initial(), mode
-        )
+def test_discrete_policies_choose_one_hot_whatever_the_noise_option() -> None:
+    cfg = dataclasses.replace(TINY, noise_correlation=0.9)
+    policy = build_policy(cfg, VECTOR, ActionSpec("discrete", 6))
+    state, action = policy.initial(), torch.zeros(1, 6)
+    for step, mode in enumerate(("sample", "mode", "sample")):
+        action, state = policy.step(look(step), action, torch.tensor([step == 0]), state, mode)
         assert sorted(action[0].tolist()) == [0.0] * 5 + [1.0]
+        assert [x.shape for x in state] == [x.shape for x in policy.initial()]
 
 
 def test_unknown_mode_is_refused() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from daydreamer.config import load
 from sim.baselines.a1_walk import main
 
 pytest.importorskip("pybullet", reason="twins need PyBullet, whose wheels end at Python 3.11")
@@ -28,6 +30,10 @@ def test_random_policy_writes_a_line_per_episode(tmp_path: Path) -> None:
         assert 0 <= line["log_upright"] < 1
     config = json.loads((tmp_path / "a" / "config.json").read_text(encoding="utf-8"))
     assert config["twin"]["start"] == "back"
+    # Same twin, same task, to the last option: otherwise there is nothing to compare.
+    agent_s = load(["task=a1_walk"])
+    assert config["task"] == dataclasses.asdict(agent_s.task.params)  # type: ignore[call-overload]
+    assert config["twin"] == dataclasses.asdict(agent_s.body.params)  # type: ignore[call-overload]
 
 
 def test_same_seed_gives_the_same_curve(tmp_path: Path) -> None:

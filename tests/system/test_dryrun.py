@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,44 @@ def test_the_last_words_of_a_process_that_failed_are_shown(
     assert "the learner failed" in command.text
     assert "learner.device=cuda:7" in command.text
     assert not command.children()
+
+
+def test_dry_runs_started_at_once_do_not_get_in_each_others_way(
+    start: Callable[..., Any], new_run: list[str], tmp_path: Path
+) -> None:
+    runs = [tmp_path / name for name in ("one", "two")]
+    commands = [start("dryrun", *new_run[:2], f"run={run}", "steps=120") for run in runs]
+    for command, run in zip(commands, runs, strict=True):
+        assert command.wait() == 0, command.text
+        assert total_steps(run) == 120
+        # A learner that has ended listens nowhere.
+        assert not (run / "learner" / "address").exists()
+
+
+def test_an_actor_finds_a_learner_whose_port_was_taken_while_it_was_away(
+    start: Callable[..., Any],
+    new_run: list[str],
+    info: Callable[[], dict[str, Any]],
+    until: Callable[..., None],
+    rows_journalled_or_stored: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    command = start("dryrun", *new_run, "steps=3000", "actor.drain_s=1")
+    until(lambda: rows_journalled_or_stored() > 30_000, "rows to flow")
+    said = json.loads((tmp_path / "run" / "learner" / "address").read_text())
+    learner = command.children()["learner"]
+    assert said["pid"] == learner.pid
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        learner.kill()
+        psutil.wait_procs([learner], timeout=10)
+        taken.bind(("127.0.0.1", int(said["address"].rpartition(":")[2])))
+        taken.listen()
+        assert command.wait(150) == 0, command.text
+    assert "the learner's port was taken meanwhile" in command.text
+    found = info()
+    assert (found["control_steps"], found["gaps"], found["duplicates_stored"]) == (3000, 0, 0)
+    assert found["actors"]["0"]["journal_chunks"] == 0
 
 
 def test_a_folder_that_is_in_use_is_refused(

@@ -12,8 +12,17 @@ import zmq
 from daydreamer.wire.link import Link
 from daydreamer.wire.rows import Column
 from daydreamer.wire.server import Server
-from daydreamer.wire.sockets import BindError
-from tests.wire.bench import CONFIG, SCHEMA, Bench, Store, eventually, link_config, server_config
+from daydreamer.wire.sockets import FREE_PORTS, BindError
+from tests.wire.bench import (
+    CONFIG,
+    SCHEMA,
+    Bench,
+    Store,
+    eventually,
+    link_config,
+    make_chunk,
+    server_config,
+)
 
 
 def test_different_config_is_refused_line_by_line(bench: Bench) -> None:
@@ -52,6 +61,31 @@ def test_lockstep_and_async_do_not_mix(bench: Bench) -> None:
     link = bench.link(server.bound_address)
     eventually(lambda: link.status.refused)
     assert link.status.refused == "mode: actor has async, learner has lockstep"
+
+
+def test_an_actor_of_another_run_keeps_its_rows(bench: Bench) -> None:
+    store = Store()
+    server = bench.server(store, run="tuesday")
+    link = bench.link(server.bound_address, run="monday")
+    link.send(make_chunk(0))
+    eventually(lambda: link.status.refused)
+    assert link.status.refused == "run: actor has monday, learner has tuesday"
+    assert link.close(drain_s=0) is False
+    assert link.status.journal_chunks == 1
+    assert store.stored == []
+
+
+def test_lockstep_takes_one_actor_at_a_time(bench: Bench) -> None:
+    server = bench.server(Store(), lockstep=True)
+    first = bench.link(server.bound_address, lockstep=True)
+    eventually(lambda: first.status.connected)
+    second = bench.link(server.bound_address, lockstep=True, actor="a2", session="s2")
+    eventually(lambda: second.status.refused)
+    assert "mode=lockstep takes turns with one actor, and 'a1' is connected" in str(
+        second.status.refused
+    )
+    first.close(drain_s=0)
+    eventually(lambda: second.status.connected)
 
 
 def test_refused_actor_is_welcome_once_the_learner_agrees(
@@ -103,6 +137,16 @@ def test_busy_port_is_named_with_a_cure() -> None:
         with pytest.raises(BindError, match=f"port {port} is taken.*choose another port"):
             server.start()
         server.close()
+
+
+def test_any_free_port_is_the_former_one_if_it_is_free(bench: Bench) -> None:
+    first = bench.server(Store())
+    former = str(first.bound_address)
+    assert int(former.rpartition(":")[2]) in FREE_PORTS
+    beside = bench.server(Store(), former=former)
+    assert beside.bound_address != former
+    first.close()
+    assert bench.server(Store(), former=former).bound_address == former
 
 
 def test_port_that_is_not_allowed_is_named_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,25 @@ import pytest
 import zmq
 
 from daydreamer.wire import messages as m
-from daydreamer.wire.codec import encode_chunk
+from daydreamer.wire.codec import Frame, encode_chunk
+from daydreamer.wire.conversation import Conversation
+from daydreamer.wire.inbox import Inbox
 from daydreamer.wire.journal import Journal
 from daydreamer.wire.link import Link
+from daydreamer.wire.outbox import Outbox
+from daydreamer.wire.reception import Reception
 from daydreamer.wire.rows import Chunk
 from daydreamer.wire.server import Server
 from daydreamer.wire.weights import pack_weights
-from tests.wire.bench import SCHEMA, Bench, Store, eventually, link_config, make_chunk
+from tests.wire.bench import (
+    SCHEMA,
+    Bench,
+    Store,
+    eventually,
+    link_config,
+    make_chunk,
+    server_config,
+)
 
 
 class RawActor:
@@ -298,6 +310,48 @@ def test_chunk_whose_commit_failed_is_neither_acknowledged_nor_ingested_twice(be
     assert store.duplicates >= 1
 
 
+def test_a_welcome_vouches_for_nothing_that_is_not_committed() -> None:
+    answers: list[m.Message] = []
+
+    def send(identity: bytes, frames: list[Frame]) -> bool:
+        answers.append(m.decode(frames))
+        return True
+
+    store = Store()
+    talk = Reception(server_config(), store, send)
+    config = {"task.name": "a1_walk", "task.episode_steps": 250}
+    hello = m.encode(m.Hello("raw", "r1", "same", config, SCHEMA))
+    talk.receive(b"1", hello)
+    talk.receive(b"1", m.encode(chunk_message(0)))
+    talk.receive(b"2", hello)  # the same actor on a fresh connection, in the same batch
+    assert store.stored == [("r1", 0)]
+    assert [answer.high_water for answer in answers if isinstance(answer, m.Welcome)] == [
+        {"r1": -1},
+        {"r1": -1},
+    ]
+    talk.settle()
+    talk.receive(b"2", hello)
+    assert isinstance(answers[-1], m.Welcome)
+    assert answers[-1].high_water == {"r1": 0}
+
+
+def test_a_link_that_reached_itself_asks_for_a_fresh_socket(tmp_path: Path) -> None:
+    sent: list[list[Frame]] = []
+
+    def send(frames: list[Frame]) -> bool:
+        sent.append(frames)
+        return True
+
+    cfg = link_config("tcp://127.0.0.1:1", tmp_path)
+    talk = Conversation(cfg, Outbox(cfg.journal, cfg.schema, 16), Inbox("s1"), send)
+    assert talk.keep_time()
+    talk.receive(sent[0])
+    assert not talk.keep_time()
+    talk.begin()
+    assert talk.keep_time()
+    assert len(sent) == 2  # greets again
+
+
 def test_fault_in_the_learners_callback_is_shown_and_service_goes_on(bench: Bench) -> None:
     def raises(chunk: Chunk) -> None:
         raise RuntimeError("replay is broken")
@@ -355,6 +409,19 @@ def test_full_disk_on_the_robot_is_reported_and_survived(bench: Bench) -> None:
     blocker.unlink()
     eventually(lambda: len(store.stored) == 5 - link.status.dropped)
     assert link.status.error is None
+
+
+def test_rows_that_found_no_disk_until_the_end_are_said_to_be_lost(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = bench.link("tcp://127.0.0.1:1")
+    blocker = bench.folder / "actor-a1" / "journal" / "s1"
+    blocker.write_text("a file where a folder has to be")
+    for sequence in range(2):
+        link.send(make_chunk(sequence))
+    eventually(lambda: link.status.error)
+    assert link.close(drain_s=0) is False
+    assert "2 chunks are lost: the journal" in caplog.text
 
 
 def test_close_is_bounded_and_may_be_repeated(bench: Bench) -> None:
