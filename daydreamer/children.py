@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -22,9 +23,17 @@ class Child:
     """One `daydreamer VERB ...`. It ends when this process does, even by `kill -9`."""
 
     def __init__(
-        self, verb: str, words: Sequence[str], log_file: Path, environment: Mapping[str, str]
+        self,
+        verb: str,
+        words: Sequence[str],
+        log_file: Path,
+        environment: Mapping[str, str],
+        *,
+        niceness: int = 0,
     ) -> None:
+        """niceness: added to this process's own; others go first on a busy machine."""
         self.verb = verb
+        self._niceness = niceness
         self.words = list(words)  # of the next start
         self.restarts = 0
         self._log_file = log_file
@@ -46,6 +55,11 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, **self._environment, PARENT: str(os.getpid())},
             )
+        if self._niceness:
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            # Threads inherit it from the thread that starts them, and there is only one yet.
+            with contextlib.suppress(ProcessLookupError):  # it died at once; exit_code says so
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, own + self._niceness)
 
     @property
     def pid(self) -> int | None:

@@ -40,6 +40,7 @@ POLL_S = 0.1
 READY_S = 300.0  # until the learner listens: importing torch, reading a large archive
 LEARNER_GRACE_S = 60.0  # for the learner's last update and checkpoint
 ACTOR_GRACE_S = 10.0  # for the robot to come to rest, beside the time to drain
+LEARNER_NICENESS = 5  # where both share a machine, the control loop goes first
 MAX_RESTARTS = 5  # of one process
 FREE_PORT = "tcp://127.0.0.1:*"
 
@@ -86,6 +87,7 @@ class Dryrun:
             [f"run={cfg.run}", f"learner.bind={bind}"],
             cfg.folder / "learner" / "log.txt",
             thread_environment(cfg.learner.threads or _learner_threads()),
+            niceness=LEARNER_NICENESS,
         )
         self._actor = Child(
             "actor",
