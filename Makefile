@@ -62,6 +62,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): setup.py $(PINS) | $(BIN)/python
+	@echo "make: installing pinned packages into $(VENV), a minute or two"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e ".[actor,learner,twin]"
 	touch $@
 

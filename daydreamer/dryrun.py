@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,7 +216,7 @@ class Dryrun:
 
 def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
     """Where everything is, and what to type next."""
-    run = cfg.run
+    run, program = cfg.run, _program()
     further = f" steps={2 * cfg.steps}" if cfg.steps and finished else ""
     return [
         "",
@@ -226,11 +227,19 @@ def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
         f"  logs                   {Path(run) / 'learner' / 'log.txt'}, "
         f"{Path(run) / f'actor-{cfg.actor.id}' / 'log.txt'}",
         "next:",
-        f"  daydreamer eval run={run}",
-        f"  daydreamer info {run}",
-        f"  daydreamer plot {run} -o {Path(run) / 'curve.png'}",
-        f"  daydreamer dryrun run={run}{further}",
+        f"  {program} eval run={run}",
+        f"  {program} info {run}",
+        f"  {program} plot {run} -o {Path(run) / 'curve.png'}",
+        f"  {program} dryrun run={run}{further}",
     ]
+
+
+def _program() -> str:
+    """What to type for this program: a name on the PATH, or the path that it was started with."""
+    if shutil.which("daydreamer"):
+        return "daydreamer"
+    started = Path(sys.argv[0])
+    return str(started) if started.name == "daydreamer" else "python -m daydreamer"
 
 
 def _learner_threads() -> int:

@@ -41,6 +41,9 @@ POLICY_KEYS = (
     "noise_correlation",
 )
 
+# What gives weights their names and shapes, so that no checkpoint survives a change of it.
+_SHAPES = {f"agent.{key}" for key in POLICY_KEYS[: POLICY_KEYS.index("cnn_depth") + 1]}
+
 _PACKAGES = (
     "daydreamer",
     "torch",
@@ -99,8 +102,18 @@ def open_run(overrides: Sequence[str]) -> tuple[Config, list[str]]:
     folder = Path(given.values.get("run", f"runs/{given.groups.get('task', '')}")).expanduser()
     if not (folder / FILE).is_file():
         return load(overrides), []
-    config = load_run(folder, overrides)
-    return config, differences(load_run(folder), config)
+    before, config = load_run(folder), load_run(folder, overrides)
+    changed = differences(before, config)
+    trained = (folder / "learner" / "checkpoints" / "latest").exists()
+    shapes = [change for change in changed if change.split(":")[0] in _SHAPES]
+    if trained and shapes:
+        # Before anything is written: the run must stay what it was.
+        raise ConfigError(
+            f"run={folder} has checkpoints of another agent; what was asked for differs in "
+            + ", ".join(shapes)
+            + f". Leave these out, or choose another run=DIR. The run's own are in {folder / FILE}."
+        )
+    return config, changed
 
 
 def differences(old: Config, new: Config) -> list[str]:

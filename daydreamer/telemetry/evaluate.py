@@ -60,13 +60,16 @@ def eval_main(argv: Sequence[str]) -> int:
 
     config = load_run(options.run, overrides)
     limit_threads(config.actor.threads)
-    from daydreamer.learner.checkpoint import load_policy_arrays
+    from daydreamer.learner.checkpoint import CheckpointError, load_policy_arrays
     from daydreamer.models.policy import build_policy
 
     arrays, version = load_policy_arrays(options.run)
     task = config.task.build()
     policy = build_policy(config.agent, task.observations, task.action)
-    policy.load_arrays(arrays)
+    try:
+        policy.load_arrays(arrays)
+    except ValueError as error:
+        raise CheckpointError(f"{options.run} and its checkpoint disagree: {error}") from error
     folder = options.run / "eval" / str(version)
     folder.mkdir(parents=True, exist_ok=True)
     episodes = evaluate(config, task, policy, version, options, folder)

@@ -164,3 +164,20 @@ def test_fingerprint_is_flat_and_names_the_columns_of_a_row() -> None:
 
 def test_the_policy_s_keys_are_the_agent_s() -> None:
     assert set(POLICY_KEYS) <= {field.name for field in fields(AgentConfig)}
+
+
+def test_a_trained_run_keeps_its_network_and_its_file(run: Path) -> None:
+    before = (run / "config.yaml").read_bytes()
+    (run / "learner" / "checkpoints" / "latest").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"another agent.*agent\.deter: 16 -> 256.*Leave these"):
+        open_run([f"run={run}", "size=small"])
+    assert (run / "config.yaml").read_bytes() == before
+    config, changes = open_run([f"run={run}", "agent.model_lr=0.5"])  # no shape depends on it
+    assert config.agent.model_lr == 0.5
+    assert len(changes) == 1
+
+
+def test_a_run_without_checkpoints_may_still_change_its_network(run: Path) -> None:
+    config, changes = open_run([f"run={run}", "agent.deter=24"])
+    assert config.agent.deter == 24
+    assert changes == ["agent.deter: 16 -> 24"]
