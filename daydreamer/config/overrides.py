@@ -37,7 +37,7 @@ def split(words: Sequence[str]) -> Overrides:
                 f"{word}: keys are neither added nor removed here. Write {key.lstrip('+~')}=VALUE."
             )
         # `learner` is both a group and, for an actor, where the learner is.
-        if key == "learner" and "://" in text:
+        if key == "learner" and ":" in text:
             key = "actor.learner"
         key = SHORTCUTS.get(key, key)
         if key in GROUPS:

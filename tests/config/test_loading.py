@@ -191,3 +191,8 @@ def test_a_rule_set_by_a_body_leaves_the_others_alone(tmp_path: Path) -> None:
     layers = {"actor": {"safety": {"tilt": "stop"}}}
     _lay_over(layers, {"actor": {"safety": {"temperature": "warn"}}}, "body=x")
     assert layers["actor"]["safety"] == {"tilt": "stop", "temperature": "warn"}
+
+
+def test_an_address_without_protocol_is_taken_for_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"actor\.learner=lab:99: expected an address such as"):
+        load(["task=a1_walk", "learner=lab:99"])
