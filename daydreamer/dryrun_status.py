@@ -55,6 +55,7 @@ class Status:
         self._learner_log = run / "learner" / "log.txt"
         self._newest: Line = {}
         self._robot_s: dict[str, float] = {}  # by session: each counts from 0
+        self._steps: dict[str, float] = {}
         self._late: dict[str, int] = {}
 
     def read(self, phase: str | None = None, message: str = "") -> DryrunStatus:
@@ -62,6 +63,7 @@ class Status:
         for line in self._actor.read():
             session = str(line.get("session"))
             self._robot_s[session] = line.get("actor/robot_seconds") or 0.0
+            self._steps[session] = line.get("actor/control_steps") or 0.0
             self._late[session] = int(line.get("actor/late_steps") or self._late.get(session, 0))
             self._newest.update(line)
         for line in self._learner.read():
@@ -74,7 +76,7 @@ class Status:
             message=message or self._trouble(),
             control_steps=self.control_steps,
             total_steps=self._total_steps,
-            robot_seconds=sum(self._robot_s.values()),
+            robot_seconds=self.robot_seconds,
             steps_per_s=value("actor/steps_per_s"),
             recent_return=value("episode/return"),
             reward_per_step=value("actor/reward_per_step"),
@@ -100,8 +102,15 @@ class Status:
 
     @property
     def control_steps(self) -> int:
-        """Of the run, as the actor last wrote."""
-        return int(self._newest.get("actor/total_steps") or 0)
+        """Of the run, as the one that knows more wrote last: a killed actor took some with it."""
+        keys = ("actor/total_steps", "learner/control_steps")
+        return max(int(self._newest.get(key) or 0) for key in keys)
+
+    @property
+    def robot_seconds(self) -> float:
+        """Of the run. Steps that no actor lived to report took as long as the others."""
+        reported = sum(self._steps.values())
+        return sum(self._robot_s.values()) * self.control_steps / reported if reported else 0.0
 
     @property
     def updates(self) -> int:
