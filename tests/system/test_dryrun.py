@@ -72,7 +72,7 @@ def test_kill_9_of_either_process_costs_neither_rows_nor_the_run(
     assert command.text.count("was killed (SIGKILL); starting it again") == 4
     found = info()
     assert (found["gaps"], found["duplicates_stored"]) == (0, 0)
-    # A restarted actor may learn late of a killed one's last chunk, and then drive a little longer.
+    # Exact are the steps stored. info also counts what a killed actor reported and never journalled.
     assert steps <= found["control_steps"] < steps + 32
     assert len(found["sessions"]) == 3
     assert found["updates"] > 0
