@@ -49,7 +49,7 @@ format: $(DEV)
 
 bench: $(RUNTIME)
 	$(BIN)/daydreamer bench twin task=$(TASK) $(ARGS)
-	$(BIN)/daydreamer bench replay task=$(TASK) $(ARGS)
+	$(BIN)/daydreamer bench replay $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -52,6 +52,12 @@ _RUN = """Groups are chosen as task=NAME body=twin|hardware|log size=debug|small
 as key=value, e.g. learner.batch=16 task.episode_steps=500 body.start=standing. `daydreamer tasks`
 lists the tasks. When run=DIR holds a run, it goes on from where it was, settings included."""
 
+_BENCH = """  twin task=NAME   control steps a second of the body alone
+  replay           rows a second into and out of the replay memory
+  workload=NAMES   W1 (A1, 36 floats), W2 (64x64 camera), W2-64, W1-small, W2-small, by commas
+  agent.KEY=VALUE  laid over the workload, e.g. agent.precision=fp32
+  --json           a list of objects with workload, metric, unit, median, min, max, n"""
+
 _EVAL = """  run=DIR          the run to look at: its newest checkpoint, its config
   episodes=3       how many; each starts from the body's start pose
   mode=mode        the policy's likeliest action; mode=sample draws as in training
@@ -126,9 +132,10 @@ ends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.
         "originals aside; the learner must not be running.",
     ),
     "bench": Verb(
-        "daydreamer.bench:main",
+        "daydreamer.bench.main:main",
         "figures for this machine, as medians with spread",
-        "bench twin|replay task=NAME [--json] [key=value] ...",
+        "bench learner|actor|replay|wire|twin [--json] [workload=W1,W2] [key=value] ...",
+        _BENCH,
     ),
     "tasks": Verb(
         "daydreamer.config.listing:tasks_main",

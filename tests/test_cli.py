@@ -143,7 +143,7 @@ def test_unknown_verb_is_answered_with_the_nearest_and_exit_code_2() -> None:
         (["eval", "run=nowhere"], "nowhere is no run folder: it does not exist."),
         (["replay"], "replay needs an action. Known: verify."),
         (["replay", "verfy", "x"], "Did you mean verify?"),
-        (["bench"], "bench needs a workload. Known: replay, twin."),
+        (["bench"], "bench what? Known: replay, twin."),
         (["bench", "twins", "task=a1_walk"], "Did you mean twin?"),
     ],
 )

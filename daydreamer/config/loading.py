@@ -66,6 +66,11 @@ def load(overrides: Sequence[str]) -> Config:
     return to_config(data, given)
 
 
+def size_settings(size: str, *, image: bool) -> Data:
+    """{section: settings} of a size, for tasks with or without images. Raises ConfigError."""
+    return _size_layer(read_option("size", size), {"image": image})
+
+
 def _refuse_misspelt(given: Overrides) -> None:
     """Raises ConfigError for a key that no task could have: `tsk=a1_walk` is no missing task."""
     top = [*field_types(Config), *GROUPS, *SHORTCUTS]

@@ -8,8 +8,7 @@ import torch
 
 from daydreamer.agents.agent import build_agent
 from daydreamer.config import load
-from daydreamer.config.groups import read_option
-from daydreamer.config.loading import _size_layer
+from daydreamer.config.loading import size_settings
 from robots.base import ActionSpec, ArraySpec
 
 OBSERVATIONS = {
@@ -21,7 +20,7 @@ OBSERVATIONS = {
 
 def test_paper_size_trains_on_images_and_vectors_together() -> None:
     cfg = load(["task=a1_walk", "size=paper"]).agent
-    layer = _size_layer(read_option("size", "paper"), {"image": True})
+    layer = size_settings("paper", image=True)
     cfg = dataclasses.replace(cfg, **layer["agent"], imagination_starts=1)
     agent = build_agent(cfg, OBSERVATIONS, ActionSpec("continuous", 7), seed=0)
     assert agent.model.encoder.embed_size == 512 + 2048

@@ -1,0 +1,1 @@
+"""`daydreamer bench`: figures for this machine."""
