@@ -5,6 +5,7 @@
 #   +-------- starts -------> actor   is told that address
 #
 # actor ends at `steps`          -> learner is asked to end -> done
+# all of that is done already    -> neither is started
 # a process is killed            -> it is started again, at most MAX_RESTARTS times; the learner
 #                                   takes its port again, or else the actor is told the new one
 # a process fails                -> the other one is ended, its last words are shown
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import shutil
 import sys
@@ -77,7 +77,14 @@ class Dryrun:
     """The two processes and what is shown of them."""
 
     def __init__(self, cfg: Config, display: LiveDisplay, stop: StopFlag) -> None:
-        self.status = Status(cfg.folder, cfg.actor.id, cfg.steps)
+        self.status = Status(
+            cfg.folder,
+            cfg.actor.id,
+            cfg.steps,
+            prefill_rows=cfg.learner.prefill_rows,
+            pretrain=cfg.learner.pretrain,
+            waits=not cfg.actor.realtime,
+        )
         self.was_stopped = False  # by a signal to one of the processes
         self._cfg, self._display, self._stop = cfg, display, stop
         self._address = ""  # where the actor is told to find the learner
@@ -87,7 +94,7 @@ class Dryrun:
             "learner",
             [f"run={cfg.run}", f"learner.bind={bind}"],
             cfg.folder / "learner" / "log.txt",
-            thread_environment(cfg.learner.threads or _learner_threads()),
+            thread_environment(cfg.learner.threads),
             niceness=LEARNER_NICENESS,
         )
         self._actor = Child(
@@ -99,12 +106,15 @@ class Dryrun:
 
     def run(self) -> None:
         """Until the actor is done, or stop. Raises DryrunError."""
+        if self._is_complete():
+            self._display.note(f"the run has its {self._cfg.steps:,} control steps already")
+            return
         self._learner.start()
         if not self._await_learner():
             return
         self._start_actor()
         while not self._stop():
-            self._display.update(self.status.read(message=self._message()))
+            self._display.update(self.status.read())
             if self._look_after(self._learner):
                 return
             self._follow_learner()
@@ -124,6 +134,25 @@ class Dryrun:
         if child.is_running:
             self._display.update(self.status.read("finishing", f"the {child.verb} is ending"))
             child.stop(grace_s)
+
+    def _is_complete(self) -> bool:
+        """Whether the run was brought to its end: every step stored, every update in a checkpoint.
+
+        After a kill the metrics say less than there is: then both are started and find out.
+        """
+        self.status.read()
+        updates = self.status.updates
+        saved = self._cfg.folder / "learner" / "checkpoints" / str(updates)
+        return (
+            0 < self._cfg.steps <= self.status.steps_stored
+            and self._chunks_waiting() == 0
+            and (updates == 0 or saved.is_dir())
+        )
+
+    def _chunks_waiting(self) -> int:
+        """In the actor's journal."""
+        journal = self._cfg.folder / f"actor-{self._cfg.actor.id}" / "journal"
+        return sum(1 for _ in journal.glob("*/*.chunk"))
 
     def _await_learner(self) -> bool:
         """Until the learner listens: an actor as fast as a twin would run far ahead of it."""
@@ -197,8 +226,7 @@ class Dryrun:
 
         Having nothing to drive, it only sends them.
         """
-        journal = self._cfg.folder / f"actor-{self._cfg.actor.id}" / "journal"
-        waiting = sum(1 for _ in journal.glob("*/*.chunk"))
+        waiting = self._chunks_waiting()
         if waiting == 0 or self.was_stopped or self._actor.restarts >= MAX_RESTARTS:
             return False
         if not self._await_learner():
@@ -207,11 +235,6 @@ class Dryrun:
         self._actor.restarts += 1
         self._start_actor()
         return True
-
-    def _message(self) -> str:
-        if self.status.updates == 0 and self.status.control_steps > 0:
-            return f"collecting {self._cfg.learner.prefill_rows} rows before the first update"
-        return ""
 
 
 def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
@@ -240,19 +263,6 @@ def _program() -> str:
         return "daydreamer"
     started = Path(sys.argv[0])
     return str(started) if started.name == "daydreamer" else "python -m daydreamer"
-
-
-def _learner_threads() -> int:
-    """Where the config leaves it open: as in the environment (0), else all cores but the actor's.
-
-    A pool as large as the machine waits, at every barrier, for the core that the actor uses.
-    """
-    if "OMP_NUM_THREADS" in os.environ:
-        return 0
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, cores - 1)
 
 
 def _reachable(address: str) -> str:

@@ -45,12 +45,23 @@ class Tail:
 class Status:
     """Newest value of everything worth showing."""
 
-    def __init__(self, run: Path, actor: str, total_steps: int) -> None:
+    def __init__(
+        self,
+        run: Path,
+        actor: str,
+        total_steps: int,
+        *,
+        prefill_rows: int = 0,
+        pretrain: int = 0,
+        waits: bool = False,
+    ) -> None:
+        """prefill_rows, pretrain: the learner's. waits: whether the twin does, for the learner."""
         self._actor, self._learner = (
             Tail(run / f"actor-{actor}" / "metrics.jsonl"),
             Tail(run / "learner" / "metrics.jsonl"),
         )
         self._total_steps = total_steps
+        self._prefill_rows, self._pretrain, self._waits = prefill_rows, pretrain, waits
         self._actor_log = run / f"actor-{actor}" / "log.txt"
         self._learner_log = run / "learner" / "log.txt"
         self._newest: Line = {}
@@ -69,21 +80,22 @@ class Status:
         for line in self._learner.read():
             self._newest.update(line)
         value = self._newest.get
-        updates = int(value("learner/updates") or 0)
-        version = value("actor/policy_version")
+        # -1: none yet; its age is then that of the actor.
+        version = int(value("actor/policy_version") or 0)
+        has_policy = version > 0
         return DryrunStatus(
-            phase=phase or ("training" if updates else "prefill" if self._robot_s else "starting"),
-            message=message or self._trouble(),
+            phase=phase or self._phase(),
+            message=message or self._trouble() or ("" if phase else self._activity()),
             control_steps=self.control_steps,
             total_steps=self._total_steps,
             robot_seconds=self.robot_seconds,
             steps_per_s=value("actor/steps_per_s"),
             recent_return=value("episode/return"),
             reward_per_step=value("actor/reward_per_step"),
-            updates=updates,
+            updates=self.updates,
             replay_ratio=value("learner/replay_ratio"),
-            policy_version=None if version is None else int(version),
-            policy_age_s=value("actor/policy_age_s"),
+            policy_version=version if has_policy else None,
+            policy_age_s=value("actor/policy_age_s") if has_policy else None,
             late_steps=sum(self._late.values()),
             journal_chunks=int(value("actor/journal_chunks") or 0),
             losses={
@@ -92,6 +104,27 @@ class Status:
                 if (loss := value(key)) is not None
             },
         )
+
+    def _phase(self) -> str:
+        if self.updates >= max(1, self._pretrain):
+            return "training"
+        if not self._robot_s:
+            return "starting"
+        # The learner's count is as old as its last line of metrics, the actor's lacks first rows.
+        rows = max(int(self._newest.get("learner/rows") or 0), self.control_steps)
+        if rows < self._prefill_rows:
+            return "prefill"
+        return "pretraining" if self._pretrain else "training"
+
+    def _activity(self) -> str:
+        """What is going on while the figures stand still."""
+        phase = self._phase()
+        if phase == "prefill":
+            return f"collecting {self._prefill_rows:,} rows before the first update"
+        if phase == "pretraining":
+            waits = ", while the twin waits" if self._waits else ""
+            return f"{self._pretrain:,} update(s) on the rows so far{waits}"
+        return ""
 
     def _trouble(self) -> str:
         if self._newest.get("actor/refused"):
@@ -102,15 +135,20 @@ class Status:
 
     @property
     def control_steps(self) -> int:
-        """Of the run, as the one that knows more wrote last: a killed actor took some with it."""
-        keys = ("actor/total_steps", "learner/control_steps")
-        return max(int(self._newest.get(key) or 0) for key in keys)
+        """Of the run: stored, or on their way there as the running actor wrote last."""
+        return max(int(self._newest.get("actor/total_steps") or 0), self.steps_stored)
 
     @property
     def robot_seconds(self) -> float:
-        """Of the run. Steps that no actor lived to report took as long as the others."""
+        """Driven. Steps that no actor lived to report took as long as the others."""
         reported = sum(self._steps.values())
-        return sum(self._robot_s.values()) * self.control_steps / reported if reported else 0.0
+        share = max(1.0, self.control_steps / reported) if reported else 0.0
+        return sum(self._robot_s.values()) * share
+
+    @property
+    def steps_stored(self) -> int:
+        """Of the run, as the learner last wrote."""
+        return int(self._newest.get("learner/control_steps") or 0)
 
     @property
     def updates(self) -> int:

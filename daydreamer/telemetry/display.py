@@ -24,9 +24,9 @@ LINE_PERIOD_S = 5.0
 
 @dataclass(frozen=True)
 class DryrunStatus:
-    """What a dry run shows. None: not known yet."""
+    """What a dry run shows. None: not known, or none yet."""
 
-    phase: str = "starting"  # "starting", "prefill", "training", "finishing"
+    phase: str = "starting"  # "starting", "prefill", "pretraining", "training", "finishing"
     message: str = ""  # what is being waited for or done right now
     control_steps: int = 0
     total_steps: int = 0

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from daydreamer import interrupts
 from daydreamer.actor.clock import ControlClock
@@ -15,7 +14,7 @@ from daydreamer.actor.loop import ControlLoop, StepRecord
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
 from daydreamer.actor.session import stall_s
-from daydreamer.models.policy import Policy, PolicyState
+from daydreamer.models.numpy_policy import NumpyPolicy
 from daydreamer.telemetry.film import Twin
 from daydreamer.wire.rows import POLICY, Array, make_schema
 from robots.base import FloatArray, Robot, Task
@@ -35,30 +34,25 @@ class FixedPolicy:
     age_s = 0.0
 
     def __init__(
-        self, policy: Policy, version: int, mode: Literal["mode", "sample"], seed: int
+        self, policy: NumpyPolicy, version: int, mode: Literal["mode", "sample"], seed: int
     ) -> None:
         self._policy, self._version, self._mode = policy, version, mode
-        self._generator = torch.Generator().manual_seed(seed)
-        self._state: PolicyState = policy.initial()
+        self._rng = np.random.default_rng(seed)
+        self._state = policy.initial()
 
     def act(self, obs: Mapping[str, Array], executed: FloatArray, is_first: bool) -> Choice:
         """Choose an action. executed: (A,), what led to obs."""
         action, self._state = self._policy.step(
-            {name: torch.from_numpy(np.array(value)[None]) for name, value in obs.items()},
-            torch.from_numpy(executed[None]),
-            torch.tensor([is_first]),
-            self._state,
-            mode=self._mode,
-            generator=self._generator,
+            obs, executed, is_first, self._state, self._mode, self._rng
         )
-        return Choice(action[0].numpy(), self._version, POLICY)
+        return Choice(action, self._version, POLICY)
 
 
 def drive(
     config: Config,
     task: Task,
     robot: Robot,
-    policy: Policy,
+    policy: NumpyPolicy,
     version: int,
     *,
     mode: Literal["mode", "sample"],

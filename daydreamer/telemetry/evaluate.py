@@ -23,7 +23,7 @@ from daydreamer.config.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from daydreamer.actor.loop import StepRecord
     from daydreamer.config import Config
-    from daydreamer.models.policy import Policy
+    from daydreamer.models.numpy_policy import NumpyPolicy
     from daydreamer.telemetry.film import Film
     from daydreamer.telemetry.video import Frame
     from robots.base import Task
@@ -60,16 +60,22 @@ def eval_main(argv: Sequence[str]) -> int:
 
     config = load_run(options.run, overrides)
     limit_threads(config.actor.threads)
+    log.info("reading the newest policy of %s", options.run)
     from daydreamer.learner.checkpoint import CheckpointError, load_policy_arrays
-    from daydreamer.models.policy import build_policy
+    from daydreamer.models.numpy_policy import NumpyPolicy
 
     arrays, version = load_policy_arrays(options.run)
     task = config.task.build()
-    policy = build_policy(config.agent, task.observations, task.action)
     try:
-        policy.load_arrays(arrays)
+        policy = NumpyPolicy(config.agent, task.observations, task.action, arrays)
     except ValueError as error:
         raise CheckpointError(f"{options.run} and its checkpoint disagree: {error}") from error
+    log.info(
+        "policy version %d on %s, %d episode(s): a line as each one ends",
+        version,
+        config.body.name,
+        options.episodes,
+    )
     folder = options.run / "eval" / str(version)
     folder.mkdir(parents=True, exist_ok=True)
     episodes = evaluate(config, task, policy, version, options, folder)
@@ -112,7 +118,12 @@ def parse(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
 
 
 def evaluate(
-    config: Config, task: Task, policy: Policy, version: int, options: EvalOptions, folder: Path
+    config: Config,
+    task: Task,
+    policy: NumpyPolicy,
+    version: int,
+    options: EvalOptions,
+    folder: Path,
 ) -> list[Episode]:
     """Drive the body for every episode; a twin is filmed into `folder`."""
     from daydreamer.telemetry.episode import drive

@@ -1,6 +1,12 @@
 """`daydreamer info DIR [--json]`: what a run has done so far, from its archive and its metrics.
 
 Reads only (beside writing RUN/summary.json), so it works while actor and learner are running.
+
+    control_steps   stored in the archive: what the run has to show, and what it ends by
+    steps_driven    driven by the robots, as far as anyone knows
+
+The second is ahead by what is still on its way, and by what killed actors had not journalled yet.
+Late steps and robot time are of all the steps driven.
 """
 
 from __future__ import annotations
@@ -89,10 +95,8 @@ def render(info: Mapping[str, Any]) -> str:
     returns = [f"{value:.0f}" for value in info["episode_returns"][-8:]]
     rows = [
         ("run", info["run"]),
-        (
-            "robot time",
-            f"{info['robot_seconds'] / 60:.1f} min, {info['control_steps']:,} control steps",
-        ),
+        ("robot time", f"{info['robot_seconds'] / 60:.1f} min"),
+        ("control steps", f"{info['control_steps']:,} stored, {info['steps_driven']:,} driven"),
         ("reward per step", _or_dash(info["reward_per_step"], "{:.2f} over the last 1,000 steps")),
         ("recent returns", " ".join(returns) or "-"),
         ("", ""),
@@ -108,7 +112,7 @@ def render(info: Mapping[str, Any]) -> str:
         ),
         (
             "late steps",
-            f"{info['late_steps']:,}{_percent(info['late_steps'], info['control_steps'])}",
+            f"{info['late_steps']:,}{_percent(info['late_steps'], info['steps_driven'])}",
         ),
         ("safety events", f"{info['safety_events']:,}"),
     ]
@@ -142,7 +146,8 @@ def _progress(actors: Mapping[str, Sequence[Line]], stored: Stored | None) -> In
     if stored is not None and stored.reward_per_step is not None:
         rewards = [stored.reward_per_step]
     return {
-        "control_steps": int(
+        "control_steps": 0 if stored is None else sum(stored.steps.values()),
+        "steps_driven": int(
             _sum_sessions(actors, "actor/control_steps", None if stored is None else stored.steps)
         ),
         "robot_seconds": _sum_sessions(
@@ -190,7 +195,7 @@ def _archive(stored: Stored | None) -> Info:
 def _actor(folder: Path, lines: Sequence[Line]) -> Info:
     when = number(lines[-1], "time") if lines else None
     return {
-        "control_steps": int(total(lines, "actor/control_steps")),
+        "steps_driven": int(total(lines, "actor/control_steps")),
         "steps_per_s": _newest(lines, "actor/steps_per_s"),
         "policy_version": _whole(_newest(lines, "actor/policy_version")),
         "policy_age_s": _newest(lines, "actor/policy_age_s"),

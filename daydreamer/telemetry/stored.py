@@ -46,8 +46,9 @@ def read_archive(root: Path) -> Stored | None:
         sessions = ledger.sessions.items()
         return Stored(
             summary=ledger.summary(),
-            # Every row but an episode's first follows a control step.
-            steps={name: mark.rows - (mark.end.episode + 1) for name, mark in sessions},
+            # Every row but an episode's first follows a control step. Where first rows are lost (a
+            # gap), this is too few by one each.
+            steps={name: max(0, mark.rows - mark.end.episode - 1) for name, mark in sessions},
             robot_s={name: mark.last_time_s - mark.first_time_s for name, mark in sessions},
             reward_per_step=float(np.mean(rewards)) if rewards else None,
         )

@@ -17,7 +17,13 @@ from rich.text import Text
 from daydreamer.telemetry.display import DryrunStatus, clock
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-PHASE_STYLE = {"starting": "yellow", "prefill": "cyan", "training": "green", "finishing": "yellow"}
+PHASE_STYLE = {
+    "starting": "yellow",
+    "prefill": "cyan",
+    "pretraining": "cyan",
+    "training": "green",
+    "finishing": "yellow",
+}
 
 
 class _Console(Console):

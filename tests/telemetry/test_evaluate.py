@@ -39,12 +39,16 @@ def results(run: Path) -> dict:
     return found
 
 
-def test_eval_writes_results_video_and_contact_sheet(
-    run: Path, capsys: pytest.CaptureFixture[str]
+def test_eval_says_what_it_does_and_writes_results_video_and_contact_sheet(
+    run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     import cv2
 
+    caplog.set_level("INFO")
     assert eval_main([f"run={run}", "episodes=2", *FAST]) == 0
+    said = [record.getMessage() for record in caplog.records if "evaluate" in record.name]
+    assert said[0] == f"reading the newest policy of {run}"
+    assert said[1] == "policy version 7 on a1_twin, 2 episode(s): a line as each one ends"
     found = results(run)
     assert (found["policy_version"], found["task"], found["mode"]) == (7, "a1_walk", "mode")
     assert [one["length"] for one in found["episodes"]] == [12, 12]

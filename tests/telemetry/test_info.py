@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from daydreamer.replay.archive import Archive
-from daydreamer.telemetry.info import collect, info_main
+from daydreamer.telemetry.info import collect, info_main, render
 from daydreamer.telemetry.metrics import MetricsLog
 from daydreamer.wire.codec import encode_chunk
 from daydreamer.wire.journal import Journal
@@ -19,7 +19,7 @@ SCHEMA = make_schema({"vector": Column("float32", (3,))}, 2, ("upright",))
 PUBLIC_KEYS = {
     "control_steps", "rows_stored", "gaps", "duplicates_dropped", "duplicates_stored", "sessions",
     "policy_version", "updates", "replay_ratio", "late_steps", "safety_events", "episode_returns",
-    "reward_per_step", "robot_seconds",
+    "reward_per_step", "robot_seconds", "steps_driven",
 }  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_a_run_is_summed_up_under_the_public_names(tmp_path: Path) -> None:
     info = collect(tmp_path)
     assert info.keys() >= PUBLIC_KEYS
     assert info["rows_stored"] == 33
-    assert info["control_steps"] == 30
+    assert info["control_steps"] == info["steps_driven"] == 30
     assert info["robot_seconds"] == pytest.approx(1.5)
     assert info["reward_per_step"] == pytest.approx((2 * 20 + 5 * 10) / 30)
     assert info["episode_returns"] == [20, 50]
@@ -75,13 +75,28 @@ def test_a_run_is_summed_up_under_the_public_names(tmp_path: Path) -> None:
     assert info["sessions"]["s0"]["rows"] == 33
 
 
-def test_steps_a_killed_actor_did_not_report_are_counted_from_the_archive(tmp_path: Path) -> None:
+def test_control_steps_are_those_stored_whatever_the_actors_reported(tmp_path: Path) -> None:
     store(tmp_path, [make_chunk(0), make_chunk(1), make_chunk(0, session="s1")])
     write_actor(tmp_path, 12, session="s0")  # killed before it could report 20
-    write_actor(tmp_path, 15, session="s1")  # 5 more steps are in its journal
+    write_actor(tmp_path, 15, session="s1")  # 5 more steps are in its journal, or lost with it
     info = collect(tmp_path)
-    assert info["control_steps"] == 35
+    assert info["control_steps"] == 30
+    assert info["steps_driven"] == 35
     assert info["robot_seconds"] == pytest.approx(1.75)
+    assert info["actors"]["a1"]["steps_driven"] == 27
+
+
+def test_a_robot_without_a_learner_has_driven_and_stored_nothing(tmp_path: Path) -> None:
+    write_actor(tmp_path, 40, **{"actor/late_steps": 2})
+    info = collect(tmp_path)
+    assert (info["control_steps"], info["steps_driven"], info["rows_stored"]) == (0, 40, 0)
+    assert "2 (5.00 %)" in render(info)
+
+
+def test_a_session_whose_beginning_is_lost_stores_no_fewer_than_no_steps(tmp_path: Path) -> None:
+    store(tmp_path, [make_chunk(50, rows=2)])
+    info = collect(tmp_path)
+    assert (info["control_steps"], info["gaps"]) == (0, 1)
 
 
 def test_only_the_last_thousand_rewards_and_hundred_returns_count(tmp_path: Path) -> None:
@@ -154,7 +169,7 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert info_main([str(tmp_path)]) == 0
     table = capsys.readouterr().out
     for part in (
-        "20 control steps",
+        "20 stored, 20 driven",
         "22 in 1 session(s)",
         "1 (5.00 %)",
         "2.00 over the last 1,000",
