@@ -13,13 +13,13 @@ BASE = [
     "pyzmq>=26",
     "msgpack>=1.0.8",
     "safetensors>=0.4.5",
+    "zstandard>=0.22,<1",
     "hydra-core>=1.3.2,<1.4",
     "omegaconf>=2.3,<2.4",
     "PyYAML>=6",
 ]
-TORCH = ["torch>=2.6"]
 LEARNER = [
-    *TORCH,
+    "torch>=2.6",
     "tensorboard>=2.17",
     "rich>=13",
     "matplotlib>=3.8",
@@ -41,7 +41,7 @@ DEV = [
 ]
 
 EXTRAS = {
-    "actor": TORCH,
+    "actor": [],  # the base is enough: a policy steps in numpy
     "learner": LEARNER,
     "twin": TWIN,
     "dev": DEV,
@@ -73,7 +73,7 @@ setup(
             "configs.*",
         ]
     ),
-    package_data={"": ["*.yaml", "*.urdf"]},
+    package_data={"": ["*.yaml", "*.urdf", "*.c", "*.inc"]},
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["daydreamer = daydreamer.__main__:main"]},

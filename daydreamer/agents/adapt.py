@@ -1,9 +1,14 @@
-"""Scales and moments that follow the data: adaptive loss weights, running mean and deviation."""
+"""Scales and moments that follow the data: adaptive loss weights, running mean and deviation.
+
+Where ranks share an update, what they follow is the mean over all ranks' equal shares of the batch.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from daydreamer.agents.ranks import ALONE, Ranks
 
 
 class AdaptiveScale(nn.Module):
@@ -27,8 +32,10 @@ class AdaptiveScale(nn.Module):
         shape: tuple[int, ...] = (),
         speed: float = 0.1,
         tolerance: float = 0.1,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
+        self._ranks = ranks
         if hold not in ("up", "down"):
             raise ValueError(f"hold={hold!r}: choose up or down")
         self.target, self.hold, self.low, self.high = target, hold, low, high
@@ -38,6 +45,7 @@ class AdaptiveScale(nn.Module):
     @torch.no_grad()
     def update(self, quantity: Tensor) -> Tensor:
         """Take the newest measurement (of the scale's shape); returns the weight to use now."""
+        quantity = self._ranks.mean(quantity)
         above = quantity > self.target * self.margin
         below = quantity < self.target / self.margin
         grow, shrink = (above, below) if self.hold == "down" else (below, above)
@@ -53,9 +61,9 @@ class RunningMoments(nn.Module):
 
     sums: Tensor
 
-    def __init__(self, decay: float = 0.99) -> None:
+    def __init__(self, decay: float = 0.99, ranks: Ranks = ALONE) -> None:
         super().__init__()
-        self.decay = decay
+        self.decay, self._ranks = decay, ranks
         # Discounted sums of x, of x^2 and of the weights.
         self.register_buffer("sums", torch.zeros(3, dtype=torch.float64))
 
@@ -64,7 +72,7 @@ class RunningMoments(nn.Module):
         """Take a batch of any shape. Returns (mean, deviation >= 1e-8), float32 scalars."""
         x = x.double()
         ones = torch.ones((), dtype=torch.float64, device=x.device)
-        now = torch.stack([x.mean(), x.square().mean(), ones])
+        now = self._ranks.mean(torch.stack([x.mean(), x.square().mean(), ones]))
         sums = self.decay * self.sums + (1 - self.decay) * now
         # A batch that is not finite must not poison every later one.
         self.sums.copy_(torch.where(now.isfinite().all(), sums, self.sums))

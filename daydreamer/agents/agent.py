@@ -11,13 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from daydreamer.agents.behavior import Behavior
+from daydreamer.agents.behavior import Behavior, BehaviorLoss
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.optimizer import Optimizer
 from daydreamer.agents.precision import uses_bf16
-from daydreamer.agents.world_model import WorldModel
+from daydreamer.agents.ranks import ALONE, Ranks
+from daydreamer.agents.world_model import ModelLoss, WorldModel
+from daydreamer.models.casting import computing_in
 from daydreamer.models.policy import Policy
 from daydreamer.models.rssm import Latent
+from daydreamer.native.memory import keep_freed_memory
 from robots.base import ActionSpec, ArraySpec
 
 
@@ -34,10 +37,40 @@ def frozen(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
 
 
+class _ModelStep(nn.Module):
+    """The world model's loss as a forward pass, which is what gradients are averaged through."""
+
+    def __init__(self, model: WorldModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Mapping[str, Tensor], uniform: Tensor) -> ModelLoss:
+        return self.model.loss(batch, uniform)
+
+
+class _BehaviorStep(nn.Module):
+    """The same for actor and critic. Each loss reaches its own parameters only."""
+
+    def __init__(self, behavior: Behavior) -> None:
+        super().__init__()
+        self.behavior = behavior
+
+    def forward(
+        self,
+        model: WorldModel,
+        start: Latent,
+        start_cont: Tensor,
+        replayed_reward: Tensor,
+        generator: torch.Generator,
+    ) -> BehaviorLoss:
+        return self.behavior.loss(model, start, start_cont, replayed_reward, generator)
+
+
 class Agent:
     """World model and behaviour with their optimizers.
 
-    Deterministic for a seed, a device and its batches.
+    Deterministic for a seed, a device and its batches. Where ranks share the updates, each has an
+    agent with the same state, before and after every update.
     """
 
     def __init__(
@@ -48,15 +81,18 @@ class Agent:
         *,
         device: str = "cpu",
         seed: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.cfg, self.device = cfg, torch.device(device)
+        self.cfg, self.device, self._ranks = cfg, torch.device(device), ranks
+        if self.device.type == "cpu":
+            keep_freed_memory()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = WorldModel(cfg, observations, action).to(self.device)
-            self.behavior = Behavior(cfg, self.model.rssm.feat_size, action).to(self.device)
+            self.model = WorldModel(cfg, observations, action, ranks).to(self.device)
+            self.behavior = Behavior(cfg, self.model.rssm.feat_size, action, ranks).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.updates = 0
-        self.bf16 = uses_bf16(cfg.precision, self.device)
+        self.dtype = torch.bfloat16 if uses_bf16(cfg.precision, self.device) else None
         self._policy = Policy(
             self.model.encoder,
             self.model.rssm,
@@ -69,46 +105,58 @@ class Agent:
             "actor": Optimizer(self.behavior.actor.parameters(), lr=cfg.actor_lr, **shared),
             "critic": Optimizer(self.behavior.critic.parameters(), lr=cfg.critic_lr, **shared),
         }
+        self._model_step = ranks.average_gradients_of(_ModelStep(self.model))
+        self._behavior_step = ranks.average_gradients_of(_BehaviorStep(self.behavior))
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One update from rows (B, T, ...). Returns scalar metrics.
+        """One update from rows (B, T, ...): of a joint batch, this rank's. Returns scalar metrics.
 
-        `bad` counts the optimizers that skipped their step: loss or gradient was not finite.
+        `bad` counts the optimizers that skipped their step: loss or gradient was not finite. The
+        metrics stay on the device, and nothing here waits for it.
         """
         batch = {key: x.to(self.device, non_blocking=True) for key, x in batch.items()}
-        lead = batch["is_first"].shape
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            uniform = torch.rand(
-                *lead, self.model.rssm.latents.stoch, generator=self.generator, device=self.device
+        with computing_in(self.dtype, self.device):
+            uniform = self._ranks.rand(
+                *batch["is_first"].shape, self.model.rssm.latents.stoch, generator=self.generator
             )
-            model = self.model.loss(batch, uniform)
-        reports = {"model": self.optimizers["model"].step(model.loss)}
+            model: ModelLoss = self._model_step(batch, uniform)
+        model.loss.backward()
+        losses = self._ranks.means({"model": model.loss.detach()})
+        reports = {"model": self.optimizers["model"].step(losses["model"])}
         if self.updates % self.cfg.slow_critic_updates == 0:
             self.behavior.copy_slow_critic()
         start, start_cont = self._starts(model.post.detach(), 1.0 - batch["is_terminal"].float())
         with frozen(self.model):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                behavior = self.behavior.loss(
+            with computing_in(self.dtype, self.device):
+                behavior: BehaviorLoss = self._behavior_step(
                     self.model, start, start_cont, batch["reward"], self.generator
                 )
-            reports["critic"] = self.optimizers["critic"].step(behavior.critic)
-            reports["actor"] = self.optimizers["actor"].step(behavior.actor)
+            (behavior.actor + behavior.critic).backward()
+        losses = self._ranks.means(
+            {"critic": behavior.critic.detach(), "actor": behavior.actor.detach()}
+        )
+        for name, loss in losses.items():
+            reports[name] = self.optimizers[name].step(loss)
         self.updates += 1
         metrics = {f"model/{name}": x for name, x in model.metrics.items()}
         metrics["model/loss"] = model.loss.detach()
         metrics.update({f"behavior/{name}": x for name, x in behavior.metrics.items()})
         metrics.update({f"{name}/grad_norm": r.grad_norm for name, r in reports.items()})
         metrics["bad"] = torch.stack([r.skipped for r in reports.values()]).sum()
-        return metrics
+        return self._ranks.means(metrics)
 
     def _starts(self, post: Latent, cont: Tensor) -> tuple[Latent, Tensor]:
-        """Beliefs (B, T, ...) -> (N, ...): all of them, or imagination_starts drawn at random."""
+        """Beliefs (B, T, ...) -> (N, ...): all of them, or imagination_starts drawn at random.
+
+        Drawn from those of all ranks, and shared among them.
+        """
         flat, cont = Latent(*(x.flatten(0, 1) for x in post)), cont.flatten()
-        wanted = self.cfg.imagination_starts
-        if not 0 < wanted < len(cont):
+        wanted, there = self.cfg.imagination_starts, len(cont) * self._ranks.size
+        if not 0 < wanted < there:
             return flat, cont
-        index = torch.randperm(len(cont), generator=self.generator, device=self.device)[:wanted]
-        return Latent(*(x[index] for x in flat)), cont[index]
+        drawn = torch.randperm(there, generator=self.generator, device=self.device)[:wanted]
+        own = self._ranks.share(drawn)
+        return Latent(*(self._ranks.gather(x)[own] for x in flat)), self._ranks.gather(cont)[own]
 
     def policy_arrays(self) -> dict[str, NDArray[np.float32]]:
         """What ships to an actor: Policy.arrays() of the weights as they are now."""
@@ -145,6 +193,7 @@ def build_agent(
     *,
     device: str = "cpu",
     seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Agent:
     """The agent that cfg describes, with fresh weights drawn from `seed`."""
-    return Agent(cfg, observations, action, device=device, seed=seed)
+    return Agent(cfg, observations, action, device=device, seed=seed, ranks=ranks)

@@ -17,24 +17,32 @@ from daydreamer.agents.losses import (
     reinforce_actor_loss,
     symlog_error,
 )
+from daydreamer.agents.ranks import ALONE, Ranks
 from daydreamer.agents.world_model import WorldModel
 from daydreamer.models.actor_head import Policies
+from daydreamer.models.chunks import mean_in_chunks, read_frozen
 from daydreamer.models.distributions import symexp
-from daydreamer.models.networks import MLP
 from daydreamer.models.policy import build_actor_head
-from daydreamer.models.rssm import Latent
+from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ActionSpec
 
 
 class Imagined(NamedTuple):
-    """N starts, H steps. feat (H+1, N, F), action (N, H, A); policies hold (N, H, ...).
+    """N starts, H steps. Policies hold (N, H, ...).
 
-    Features are time first: leaving out the first or the last step then copies nothing.
+    Beliefs are time first: leaving out the last step then copies nothing.
     """
 
-    feat: Tensor
-    action: Tensor
+    start: Latent  # (N, ...) from replay
+    ahead: Latent  # (H, N, ...) imagined
+    action: Tensor  # (N, H, A): action k was chosen in the belief before ahead[k]
     policies: Policies
+
+    @property
+    def before(self) -> Latent:
+        """The beliefs (H, N, ...) in which the actions were chosen, without gradient."""
+        pairs = zip(self.start.detach(), self.ahead.detach(), strict=True)
+        return Latent(*(torch.cat([first.unsqueeze(0), rest[:-1]]) for first, rest in pairs))
 
 
 class BehaviorLoss(NamedTuple):
@@ -45,20 +53,21 @@ class BehaviorLoss(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-def _read(head: nn.Module, feat: Tensor) -> Tensor:
-    """One number a state: feat (T, N, F) -> (N, T), float32."""
-    out: Tensor = head(feat.flatten(0, 1)).float().view(feat.shape[:2])
-    return out.transpose(0, 1)
+def _read(head: nn.Module, beliefs: Latent) -> Tensor:
+    """One number a belief: (H, N, ...) -> (N, H), float32."""
+    return read_frozen(head, beliefs.flatten()).view(beliefs.h.shape[:2]).transpose(0, 1)
 
 
 class Behavior(nn.Module):
     """Actor and critics over features of a world model."""
 
-    def __init__(self, cfg: AgentConfig, feat_size: int, action: ActionSpec) -> None:
+    def __init__(
+        self, cfg: AgentConfig, feat_size: int, action: ActionSpec, ranks: Ranks = ALONE
+    ) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self._ranks = cfg, ranks
         self.actor = build_actor_head(cfg, feat_size, action)
-        self.critic = MLP(feat_size, cfg.mlp_units, cfg.mlp_layers, 1)
+        self.critic = LatentMLP(feat_size, cfg.mlp_units, cfg.mlp_layers, 1)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.entropy_scale = AdaptiveScale(
             cfg.entropy_target,
@@ -66,9 +75,10 @@ class Behavior(nn.Module):
             initial=cfg.entropy_scale,
             low=1e-5,
             shape=(action.size if self.actor.continuous else 1,),
+            ranks=ranks,
         )
-        self.advantage_moments = RunningMoments()
-        self.reward_moments = RunningMoments(0.999)
+        self.advantage_moments = RunningMoments(ranks=ranks)
+        self.reward_moments = RunningMoments(0.999, ranks=ranks)
 
     def imagine(self, model: WorldModel, start: Latent, generator: torch.Generator) -> Imagined:
         """Roll the policy through the model from start (N, ...).
@@ -76,32 +86,36 @@ class Behavior(nn.Module):
         The policy sees sg(feat): its gradient reaches earlier actions only through the dynamics.
         Discrete actions carry no gradient, so their rollout keeps no graph.
         """
-        feats, actions, policies = [start.feat], [], []
+        beliefs, actions, policies = [], [], []
         latent = start
         with torch.set_grad_enabled(self.actor.continuous):
             for _ in range(self.cfg.horizon):
-                seen = feats[-1].detach()
+                seen = latent.detach()
                 chosen = self.actor(seen)
-                action = self.actor.sample(chosen, self.actor.noise_like(seen, generator))
+                action = self.actor.sample(chosen, self._noise(len(seen.h), generator))
                 if self.cfg.clip_imagined:
                     # Straight-through, or the gradient of a clipped action would vanish.
                     action = action + (action.clamp(-1, 1) - action).detach()
-                uniform = torch.rand(
-                    len(seen), model.rssm.latents.stoch, generator=generator, device=seen.device
-                )
+                uniform = self._ranks.rand(*seen.drawn.shape, generator=generator)
                 latent = model.rssm.imagine_step(latent, action, uniform)
-                feats.append(latent.feat)
+                beliefs.append(latent)
                 actions.append(action)
                 policies.append(chosen)
-        feat = torch.stack(feats)
+        ahead = Latent(*(torch.stack(x) for x in zip(*beliefs, strict=True)))
+        imagined = Imagined(start, ahead, torch.stack(actions, 1), policies[0])
         if self.actor.continuous:
             parts = zip(*policies, strict=True)
             stacked = Policies(*(None if p[0] is None else torch.stack(p, 1) for p in parts))
         else:
-            stacked = Policies(
-                None, None, None, self.actor(feat[:-1].detach()).probs.transpose(0, 1)
-            )
-        return Imagined(feat, torch.stack(actions, 1), stacked)
+            chances = self.actor(imagined.before).probs
+            stacked = Policies(None, None, None, chances.transpose(0, 1))
+        return imagined._replace(policies=stacked)
+
+    def _noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """For actor.sample(): standard normal (rows, A), or uniform (rows,) if discrete."""
+        if self.actor.continuous:
+            return self._ranks.randn(rows, self.actor.action.size, generator=generator)
+        return self._ranks.rand(rows, generator=generator)
 
     def loss(
         self,
@@ -119,23 +133,24 @@ class Behavior(nn.Module):
         cfg = self.cfg
         imagined = self.imagine(model, start, generator)
         with torch.set_grad_enabled(self.actor.continuous):
-            reward = symexp(_read(model.reward, imagined.feat[1:]))
-            cont = torch.sigmoid(_read(model.cont, imagined.feat[1:]))
-            value = symexp(_read(self.slow_critic, imagined.feat))
+            reward = symexp(_read(model.reward, imagined.ahead))
+            cont = torch.sigmoid(_read(model.cont, imagined.ahead))
+            next_value = symexp(_read(self.slow_critic, imagined.ahead))
+            first_value = symexp(read_frozen(self.slow_critic, start)).unsqueeze(1)
+            value = torch.cat([first_value, next_value[:, :-1]], 1)
             paid = reward
             if cfg.center_rewards:
                 mean_reward, _ = self.reward_moments.update(replayed_reward)
                 paid = (reward - mean_reward) * (1 - cfg.discount)
             returns = lambda_return(
-                paid, cont, value[:, 1:], discount=cfg.discount, lam=cfg.return_lambda
+                paid, cont, next_value, discount=cfg.discount, lam=cfg.return_lambda
             )
         weight = discount_weights(
             torch.cat([start_cont.float().unsqueeze(1), cont], 1), discount=cfg.discount
         )[:, :-1]
-        predicted = _read(self.critic, imagined.feat[:-1].detach())
-        critic_loss = symlog_error(predicted, returns, weight)
+        critic_loss = self._critic_loss(imagined.before, returns, weight)
 
-        advantage = returns - value[:, :-1]
+        advantage = returns - value
         mean, std = self.advantage_moments.update(advantage.detach())
         if cfg.advantage_norm:
             advantage = (advantage - mean) / std
@@ -163,6 +178,18 @@ class Behavior(nn.Module):
             "action_abs": imagined.action.detach().abs().mean(),
         }
         return BehaviorLoss(actor_loss, critic_loss, metrics)
+
+    def _critic_loss(self, beliefs: Latent, returns: Tensor, weight: Tensor) -> Tensor:
+        """Mean weighted squared error of the critic. Beliefs (H, N, ...), the rest (N, H)."""
+        flat = beliefs.flatten()
+        target, weight = (x.detach().t().reshape(-1) for x in (returns, weight))
+
+        def part(rows: slice) -> Tensor:
+            predicted = self.critic(Latent(*(x[rows] for x in flat))).squeeze(-1)
+            error = symlog_error(predicted, target[rows], weight[rows])
+            return error * len(predicted)
+
+        return mean_in_chunks(len(target), target, part, self.critic)
 
     @torch.no_grad()
     def copy_slow_critic(self) -> None:

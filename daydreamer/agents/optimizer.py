@@ -10,10 +10,20 @@ from torch import Tensor, nn
 
 
 class StepReport(NamedTuple):
-    """Scalars: the gradient's global norm before clipping; 1 if the step was skipped."""
+    """Scalars on the device: the gradient's global norm before clipping; 1 if the step was skipped.
+
+    Reading them waits for the device.
+    """
 
     grad_norm: Tensor
     skipped: Tensor
+
+
+class _Adam(torch.optim.AdamW):
+    """The fused kernel reads these two scalars on the device, as torch.amp.GradScaler has it do."""
+
+    grad_scale: Tensor  # gradients are divided by it
+    found_inf: Tensor  # 1: parameters, moments and step counts stay as they are
 
 
 class Optimizer:
@@ -39,21 +49,19 @@ class Optimizer:
             {"params": kernels, "weight_decay": weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self.adam = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=lr, eps=eps, fused=True
-        )
+        self.adam = _Adam([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
 
     def step(self, loss: Tensor) -> StepReport:
-        """Backward from a scalar loss into these parameters alone, then one clipped step.
+        """One clipped step along the gradients that loss.backward() has left in the parameters.
 
-        Where loss or gradient is not finite, parameters and moments stay as they are.
+        Where loss or gradient is not finite, nothing changes. Nothing here waits for the device.
         """
-        grads = torch.autograd.grad(loss, self.params, allow_unused=True)
-        for p, g in zip(self.params, grads, strict=True):
-            p.grad = g
-        norm = nn.utils.clip_grad_norm_(self.params, self.clip)
-        good = bool(torch.isfinite(norm) & torch.isfinite(loss.detach()))
-        if good:
-            self.adam.step()
+        norm = nn.utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
+        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        skipped = 1.0 - finite.float()
+        # To divide while stepping saves a pass over all gradients.
+        self.adam.grad_scale = (norm / self.clip).clamp_min(1.0)
+        self.adam.found_inf = skipped
+        self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        return StepReport(norm.detach(), torch.tensor(0.0 if good else 1.0))
+        return StepReport(norm, skipped)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from daydreamer.agents.adapt import AdaptiveScale
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.losses import balanced_kl, continue_loss, squared_error, symlog_error
+from daydreamer.agents.ranks import ALONE, Ranks
 from daydreamer.models.codec import Decoder
 from daydreamer.models.distributions import categorical_entropy, symlog
-from daydreamer.models.networks import MLP
 from daydreamer.models.policy import build_encoder, build_rssm
-from daydreamer.models.rssm import Latent
+from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ActionSpec, ArraySpec
 
 
@@ -31,7 +31,11 @@ class WorldModel(nn.Module):
     """Predicts what a robot sees, earns and survives (DreamerV2 with DayDreamer's losses)."""
 
     def __init__(
-        self, cfg: AgentConfig, observations: Mapping[str, ArraySpec], action: ActionSpec
+        self,
+        cfg: AgentConfig,
+        observations: Mapping[str, ArraySpec],
+        action: ActionSpec,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.cfg = cfg
@@ -46,14 +50,15 @@ class WorldModel(nn.Module):
             mlp_units=cfg.mlp_units,
             cnn_depth=cfg.cnn_depth,
         )
-        self.reward = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
-        self.cont = MLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
+        self.reward = LatentMLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
+        self.cont = LatentMLP(feat, cfg.mlp_units, cfg.mlp_layers, 1)
         self.kl_scale = AdaptiveScale(
             cfg.kl_target_nats,
             hold="down",
             initial=cfg.kl_scale,
             low=1e-3,
             high=max(1.0, cfg.kl_scale),
+            ranks=ranks,
         )
 
     def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -69,7 +74,7 @@ class WorldModel(nn.Module):
         post, post_probs, prior_probs = self.rssm.observe(
             self.embed(batch), batch["action"], batch["is_first"], uniform
         )
-        feat = post.feat.flatten(0, 1)
+        feat = post.flatten()
         losses = {}
         for key, prediction in self.decoder(feat).items():
             target = batch[key].flatten(0, 1)

@@ -15,7 +15,7 @@ from daydreamer.models.distributions import (
     normal_entropy,
     sample_onehot,
 )
-from daydreamer.models.networks import MLP
+from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ActionSpec
 
 
@@ -58,10 +58,10 @@ class ActorHead(nn.Module):
         self.action = action
         self.continuous = action.kind == "continuous"
         self.min_std, self.max_std, self.unimix = min_std, max_std, unimix
-        self.mlp = MLP(feat_size, units, layers, action.size * (2 if self.continuous else 1))
+        self.mlp = LatentMLP(feat_size, units, layers, action.size * (2 if self.continuous else 1))
 
-    def forward(self, feat: Tensor) -> Policies:
-        """Feat (..., F)."""
+    def forward(self, feat: Latent | Tensor) -> Policies:
+        """The policy in beliefs, or in their features (..., F)."""
         out = self.mlp(feat).float()
         if not self.continuous:
             return Policies(None, None, None, mixed_probs(out, self.unimix))

@@ -8,44 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from daydreamer.models.distributions import symlog
-from daydreamer.models.networks import MLP, NORM_EPS, linear, uniform_init_
+from daydreamer.models.latent_linear import latent_linear
+from daydreamer.models.networks import MLP, NormAct, linear, uniform_init_
+from daydreamer.models.observations import KERNEL, LEVELS, STRIDE, split_keys, vector_size
+from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ArraySpec
 
-IMAGE_SIZE = 64  # the convolutions below fit 64x64 exactly: 64 -> 31 -> 14 -> 6 -> 2
-KERNEL, STRIDE, LEVELS = 4, 2, 4
+FIRST = 5  # pixels a side after the decoder's first layer
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of (N, C, H, W)."""
+class ChannelNormAct(nn.Module):
+    """Layer norm over the channels of (N, C, H, W), then ELU.
+
+    Channels lie together in memory from pixels to embedding and back: a norm reads what is
+    contiguous, and convolutions are fastest so.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.norm = NormAct(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
         out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         return out
-
-
-def split_keys(observations: Mapping[str, ArraySpec]) -> tuple[list[str], list[str]]:
-    """Names of vector and of image keys, each sorted. Raises ValueError on another image size."""
-    images = sorted(key for key, spec in observations.items() if spec.is_image)
-    for key in images:
-        if observations[key].shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
-            raise ValueError(
-                f"observation {key} is {observations[key].shape}, images must be "
-                f"({IMAGE_SIZE}, {IMAGE_SIZE}, C): resize them in the task"
-            )
-    return sorted(set(observations) - set(images)), images
-
-
-def vector_size(spec: ArraySpec) -> int:
-    """Numbers in one vector observation."""
-    size = 1
-    for length in spec.shape:
-        size *= length
-    return size
 
 
 class Encoder(nn.Module):
@@ -76,7 +62,7 @@ class Encoder(nn.Module):
                 conv = nn.Conv2d(channels, depth, KERNEL, STRIDE, bias=False)
                 # DayDreamer counts channels only as fans; the norm that follows makes it harmless.
                 uniform_init_(conv.weight, channels, depth)
-                layers += [conv, ChannelNorm(depth), nn.ELU()]
+                layers += [conv, ChannelNormAct(depth)]
                 channels = depth
             self.cnn = nn.Sequential(*layers, nn.Flatten())
             self.embed_size += 2 * 2 * channels
@@ -111,36 +97,41 @@ class Decoder(nn.Module):
         self.vectors, self.images = split_keys(observations)
         self.shapes = {key: observations[key].shape for key in observations}
         if self.vectors:
-            self.mlp = MLP(feat_size, mlp_units, mlp_layers)
+            self.mlp = LatentMLP(feat_size, mlp_units, mlp_layers)
             sizes = {key: vector_size(observations[key]) for key in self.vectors}
             self.outs = nn.ModuleDict(
-                {key: linear(mlp_units, n, scale=0.1) for key, n in sizes.items()}
+                {key: linear(mlp_units, n, scale=0.1, exact=True) for key, n in sizes.items()}
             )
         if self.images:
-            depths = [feat_size, *(cnn_depth * 2**level for level in (2, 1, 0))]
-            layers: list[nn.Module] = []
-            for n_in, n_out, kernel in zip(depths, depths[1:], (5, 5, 6), strict=False):
+            depths = [cnn_depth * 2**level for level in (2, 1, 0)]
+            # A transposed convolution of one pixel, which is a linear layer: 1 -> 5 pixels.
+            size = depths[0] * FIRST**2
+            self.first = linear(feat_size, size, bias=False, fans=(feat_size * FIRST**2, size))
+            layers: list[nn.Module] = [ChannelNormAct(depths[0])]
+            for n_in, n_out, kernel in zip(depths, depths[1:], (5, 6), strict=False):
                 conv = nn.ConvTranspose2d(n_in, n_out, kernel, STRIDE, bias=False)
                 uniform_init_(conv.weight, n_in * kernel**2, n_out * kernel**2)
-                layers += [conv, ChannelNorm(n_out), nn.ELU()]
+                layers += [conv, ChannelNormAct(n_out)]
             channels = sum(observations[key].shape[2] for key in self.images)
-            last = nn.ConvTranspose2d(depths[-1], channels, 6, STRIDE)  # 1 -> 5 -> 13 -> 30 -> 64
+            last = nn.ConvTranspose2d(depths[-1], channels, 6, STRIDE)  # 5 -> 13 -> 30 -> 64
             uniform_init_(last.weight, depths[-1] * 36, channels * 36, 0.1)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
             self.cnn = nn.Sequential(*layers, last)
 
-    def forward(self, feat: Tensor) -> dict[str, Tensor]:
-        """Feat (N, F). Returns {key: (N, *shape)}; images as (N, 64, 64, C) in [0, 1]."""
+    def forward(self, latent: Latent) -> dict[str, Tensor]:
+        """Beliefs (N, F). Returns {key: (N, *shape)}; images as (N, 64, 64, C) in [0, 1]."""
         out = {}
         if self.vectors:
-            hidden = self.mlp(feat)
+            hidden = self.mlp(latent)
             out = {
                 key: self.outs[key](hidden).unflatten(1, self.shapes[key] or (1,))
                 for key in self.vectors
             }
             out = {key: x if self.shapes[key] else x.squeeze(1) for key, x in out.items()}
         if self.images:
-            pixels = torch.sigmoid(self.cnn(feat[:, :, None, None])).movedim(1, -1)
+            first = latent_linear(*latent, self.first.weight)
+            grid = first.view(len(first), FIRST, FIRST, -1).movedim(-1, 1)
+            pixels = torch.sigmoid(self.cnn(grid)).movedim(1, -1)
             sizes = [self.shapes[key][2] for key in self.images]
             out.update(zip(self.images, pixels.split(sizes, -1), strict=True))
         return out

@@ -7,10 +7,10 @@ S variables, C classes. Sources: DreamerV2 (categorical latents, straight-throug
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -32,27 +32,48 @@ def mixed_probs(logits: Tensor, unimix: float) -> Tensor:
     return probs.clamp_min(torch.finfo(probs.dtype).tiny)
 
 
-def sample_onehot(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One-hot sample by inverse CDF, without gradient. probs (..., C), uniform (...,) in [0, 1).
+def sample_index(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Class drawn by inverse CDF. probs (..., C), uniform (...,) in [0, 1). Returns (...,) int64.
 
     One uniform number a variable, against C of the Gumbel trick: sampling is a visible part of
-    an update. Returns (..., C).
+    an update.
     """
     with torch.no_grad():
         above = (probs.cumsum(-1) <= uniform.unsqueeze(-1)).sum(-1)
         # Rounding can leave the last cumulative sum below the largest uniform number.
-        return F.one_hot(above.clamp_max(probs.shape[-1] - 1), probs.shape[-1]).to(probs.dtype)
+        return above.clamp_max(probs.shape[-1] - 1)
+
+
+def sample_onehot(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot sample_index() of probs (..., C), without gradient. Returns (..., C)."""
+    return _onehot(sample_index(probs, uniform), probs)
 
 
 def mode_onehot(probs: Tensor) -> Tensor:
     """One-hot of the likeliest class. (..., C) -> (..., C), no gradient."""
-    return F.one_hot(probs.argmax(-1), probs.shape[-1]).to(probs.dtype)
+    return _onehot(probs.argmax(-1), probs)
+
+
+def _onehot(index: Tensor, like: Tensor) -> Tensor:
+    """Index (...,) -> one-hot, as like (..., C). F.one_hot would read indices to check them."""
+    return torch.zeros_like(like).scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
 def straight_through(onehot: Tensor, probs: Tensor) -> Tensor:
-    """Value of `onehot` (exactly), gradient of `probs`. Both (..., C)."""
-    # (onehot + probs) - probs would round; this order keeps the value exactly one-hot.
-    return onehot + (probs - probs.detach())
+    """Value of `onehot` (exactly), gradient of `probs`. Both (..., C), of any float type."""
+    out: Tensor = _StraightThrough.apply(onehot, probs)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _StraightThrough(torch.autograd.Function):
+    # onehot + (probs - probs.detach()) would be three passes over memory for the same thing.
+    @staticmethod
+    def forward(ctx: Any, onehot: Tensor, probs: Tensor) -> Tensor:
+        return onehot.view_as(onehot)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, grad.to(torch.float32)
 
 
 def categorical_kl(p: Tensor, q: Tensor) -> Tensor:

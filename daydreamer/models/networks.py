@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-NORM_EPS = 1e-3  # DayDreamer's; torch's default is 1e-5
+from daydreamer.models.casting import Linear
+from daydreamer.models.fused import norm_elu
 
 
 def uniform_init_(weight: Tensor, fan_in: int, fan_out: int, scale: float = 1.0) -> None:
@@ -25,12 +25,14 @@ def linear(
     bias: bool = True,
     scale: float = 1.0,
     fans: tuple[int, int] | None = None,
-) -> nn.Linear:
-    """nn.Linear with DayDreamer's initial weights and zero bias.
+    exact: bool = False,
+) -> Linear:
+    """A linear layer with DayDreamer's initial weights and zero bias.
 
     fans: fan-in and fan-out of the whole layer where this is one part of it.
+    exact: computed in float32 whatever the rest is computed in.
     """
-    layer = nn.Linear(n_in, n_out, bias=bias)
+    layer = Linear(n_in, n_out, bias=bias, exact=exact)
     uniform_init_(layer.weight, *(fans or (n_in, n_out)), scale)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -47,21 +49,30 @@ class NormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., units) -> (..., units)."""
-        return F.elu(F.layer_norm(x, self.weight.shape, self.weight, self.bias, NORM_EPS))
+        return norm_elu(x, self.weight, self.bias)
 
 
 class MLP(nn.Module):
-    """`layers` times (Linear, layer norm, ELU); with `n_out`, one Linear of `out_scale` last."""
+    """`layers` times (Linear, layer norm, ELU); with `n_out`, one Linear of `out_scale` last.
+
+    exact: that last one is computed in float32.
+    """
 
     def __init__(
-        self, n_in: int, units: int, layers: int, n_out: int | None = None, out_scale: float = 0.1
+        self,
+        n_in: int,
+        units: int,
+        layers: int,
+        n_out: int | None = None,
+        out_scale: float = 0.1,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         for index in range(layers):
             blocks += [linear(n_in if index == 0 else units, units, bias=False), NormAct(units)]
         if n_out is not None:
-            blocks.append(linear(units if layers else n_in, n_out, scale=out_scale))
+            blocks.append(linear(units if layers else n_in, n_out, scale=out_scale, exact=exact))
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from daydreamer.agents.config import AgentConfig
 from daydreamer.models.actor_head import ActorHead
 from daydreamer.models.codec import Encoder
-from daydreamer.models.rssm import RSSM
+from daydreamer.models.rssm import RSSM, Latent
 from robots.base import ActionSpec, ArraySpec
 
 
@@ -114,10 +114,10 @@ class Policy(nn.Module):
         embed_share = self.posterior.from_embed(self.encoder(obs))
         h = self.cell(h, z, action_share)
         uniform = torch.rand(h.shape[0], self.latents.stoch, generator=generator, device=h.device)
-        z = self.latents.draw(self.latents.probs(self.posterior(h, embed_share)), uniform)
-        feat = torch.cat([h, z], -1)
+        z, index = self.latents.draw(self.posterior(h, embed_share), uniform)
+        feat = Latent(h, z, index)
         policies = self.actor(feat)
-        noise, past = self.actor.noise_like(feat, generator), state.noise
+        noise, past = self.actor.noise_like(h, generator), state.noise
         if self.noise_correlation:
             # Same spread, slower: white noise would vanish in what a body filters its targets with.
             rho = self.noise_correlation

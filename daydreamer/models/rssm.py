@@ -15,13 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from daydreamer.models.distributions import (
-    mixed_probs,
-    mode_onehot,
-    sample_onehot,
-    straight_through,
-)
-from daydreamer.models.networks import MLP, NORM_EPS, NormAct, linear
+from daydreamer.models.casting import Linear
+from daydreamer.models.distributions import mixed_probs, mode_onehot
+from daydreamer.models.fused import NORM_EPS, draw, gates
+from daydreamer.models.latent_linear import latent_linear, onehot_linear
+from daydreamer.models.networks import MLP, NormAct, linear
 
 
 class Latent(NamedTuple):
@@ -29,15 +27,27 @@ class Latent(NamedTuple):
 
     h: Tensor  # (..., D) what the past implies
     z: Tensor  # (..., S * C) one-hot samples, flattened; gradients pass straight through
+    drawn: Tensor  # (..., S) int64: where the ones of z are, in 0 .. S*C-1
 
     @property
     def feat(self) -> Tensor:
         """(..., D + S*C), the only thing that heads and behaviour may read."""
         return torch.cat([self.h, self.z], dim=-1)
 
+    def flatten(self) -> Latent:
+        """(B, T, ...) -> (B*T, ...)."""
+        return Latent(*(x.flatten(0, 1) for x in self))
+
     def detach(self) -> Latent:
         """The same belief, cut from the graph."""
-        return Latent(self.h.detach(), self.z.detach())
+        return Latent(self.h.detach(), self.z.detach(), self.drawn)
+
+
+class Initial(NamedTuple):
+    """The belief before anything was seen: h (D,), z (S*C,), which may be all zero."""
+
+    h: Tensor
+    z: Tensor
 
 
 class Categoricals:
@@ -51,9 +61,12 @@ class Categoricals:
         """(..., S*C) logits -> (..., S, C) probabilities with unimix, float32."""
         return mixed_probs(logits.unflatten(-1, (self.stoch, self.classes)), self.unimix)
 
-    def draw(self, probs: Tensor, uniform: Tensor) -> Tensor:
-        """Straight-through sample. probs (..., S, C), uniform (..., S) -> (..., S*C)."""
-        return straight_through(sample_onehot(probs, uniform), probs).flatten(-2)
+    def draw(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Straight-through sample of logits (..., S*C) by uniform (..., S).
+
+        Returns z (..., S*C) and the index of its ones (..., S).
+        """
+        return draw(logits, uniform, self.unimix)
 
     def mode(self, probs: Tensor) -> Tensor:
         """The likeliest classes, without gradient. (..., S, C) -> (..., S*C)."""
@@ -76,15 +89,17 @@ class Cell(nn.Module):
         self.from_action = linear(action_size, units, bias=False, fans=fans)
         self.inputs_norm = NormAct(units)
         self.gates = linear(units + deter, 3 * deter, bias=False)
-        self.gates_norm = nn.LayerNorm(3 * deter, eps=NORM_EPS)
+        self.gates_norm = nn.LayerNorm(3 * deter, eps=NORM_EPS)  # its weights; see fused.gates
 
     def forward(self, h: Tensor, z: Tensor, action_share: Tensor) -> Tensor:
         """H (B, D), z (B, S*C), action_share (B, U) = from_action(action). Returns the next h."""
-        x = self.inputs_norm(self.from_z(z) + action_share)
-        parts = self.gates_norm(self.gates(torch.cat([x, h.to(x.dtype)], -1)))
-        reset, candidate, update = parts.chunk(3, dim=-1)
-        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
-        return h + torch.sigmoid(update - 1) * (candidate - h)
+        return self.advance(h, self.from_z(z), action_share)
+
+    def advance(self, h: Tensor, z_share: Tensor, action_share: Tensor) -> Tensor:
+        """forward() where z's share of the input layer, (B, U), is there already."""
+        x = self.inputs_norm(z_share + action_share)
+        parts = self.gates(torch.cat([x, h.to(x.dtype)], -1))
+        return gates(parts, h, self.gates_norm.weight, self.gates_norm.bias)
 
 
 class Posterior(nn.Module):
@@ -132,14 +147,14 @@ class RSSM(nn.Module):
         self.learn_initial = initial == "learned"
         self.feat_size = deter + flat
 
-    def initial(self) -> Latent:
+    def initial(self) -> Initial:
         """The belief before anything was seen: h (D,), z (S*C,), the prior's mode."""
         h = torch.tanh(self.initial_h)
         if not self.learn_initial:
-            return Latent(h, h.new_zeros(self.latents.flat))
+            return Initial(h, h.new_zeros(self.latents.flat))
         with torch.no_grad():
             z = self.latents.mode(self.latents.probs(self.prior(h)))
-        return Latent(h, z.to(h.dtype))
+        return Initial(h, z.to(h.dtype))
 
     def observe(
         self, embed: Tensor, action: Tensor, is_first: Tensor, uniform: Tensor
@@ -158,7 +173,7 @@ class RSSM(nn.Module):
         # Mask, do not branch: the action of a first row belongs to no transition of this episode.
         action_share = self.cell.from_action(action.masked_fill(first, 0.0))
         embed_share = self.posterior.from_embed(embed)
-        hs, zs, probs = [], [], []
+        hs, zs, drawn, logits = [], [], [], []
         for action_t, embed_t, first_t, uniform_t in zip(
             action_share.unbind(1),
             embed_share.unbind(1),
@@ -167,17 +182,43 @@ class RSSM(nn.Module):
             strict=True,
         ):
             h = torch.where(first_t, start.h, h)
-            z = torch.where(first_t, start.z, z)
+            z = torch.where(first_t, start.z.to(z.dtype), z)
             h = self.cell(h, z, action_t)
-            probs_t = self.latents.probs(self.posterior(h, embed_t))
-            z = self.latents.draw(probs_t, uniform_t)
+            logits_t = self.posterior(h, embed_t)
+            z, drawn_t = self.latents.draw(logits_t, uniform_t)
             hs.append(h)
             zs.append(z)
-            probs.append(probs_t)
-        post = Latent(torch.stack(hs, 1), torch.stack(zs, 1))
-        return post, torch.stack(probs, 1), self.latents.probs(self.prior(post.h))
+            drawn.append(drawn_t)
+            logits.append(logits_t)
+        post = Latent(torch.stack(hs, 1), torch.stack(zs, 1), torch.stack(drawn, 1))
+        post_probs = self.latents.probs(torch.stack(logits, 1))
+        return post, post_probs, self.latents.probs(self.prior(post.h))
 
     def imagine_step(self, prev: Latent, action: Tensor, uniform: Tensor) -> Latent:
         """One step without looking. prev (B, ...), action (B, A), uniform (B, S)."""
-        h = self.cell(prev.h, prev.z, self.cell.from_action(action))
-        return Latent(h, self.latents.draw(self.latents.probs(self.prior(h)), uniform))
+        z_share = onehot_linear(prev.z, prev.drawn, self.cell.from_z.weight)
+        h = self.cell.advance(prev.h, z_share, self.cell.from_action(action))
+        return Latent(h, *self.latents.draw(self.prior(h), uniform))
+
+
+class LatentMLP(MLP):
+    """An MLP over beliefs: MLP(latent.feat) without computing with feat's zeros.
+
+    What such a head says (a value, a mean, a prediction) is float32 whatever it computes in.
+    """
+
+    def __init__(
+        self, n_in: int, units: int, layers: int, n_out: int | None = None, out_scale: float = 0.1
+    ) -> None:
+        super().__init__(n_in, units, layers, n_out, out_scale, exact=True)
+
+    def forward(self, latent: Latent | Tensor) -> Tensor:
+        """Beliefs, or their features (..., F) -> (..., units or n_out)."""
+        if isinstance(latent, Tensor):
+            return super().forward(latent)
+        lead = latent.h.shape[:-1]
+        first = self.blocks[0]
+        assert isinstance(first, Linear)
+        h, z, drawn = (x.flatten(0, -2) for x in latent)
+        out: Tensor = self.blocks[1:](latent_linear(h, z, drawn, first.weight))
+        return out.view(*lead, -1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from daydreamer.agents.agent import Agent, build_agent, frozen
 from daydreamer.agents.config import AgentConfig
@@ -82,6 +84,70 @@ def test_critic_loss_reaches_the_critic_alone(action: ActionSpec) -> None:
     assert all(p.grad is not None for p in agent.behavior.critic.parameters())
     for module in (agent.model, agent.behavior.actor, agent.behavior.slow_critic):
         assert all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
+def test_one_backward_gives_actor_and_critic_the_gradients_of_their_own_losses(
+    action: ActionSpec,
+) -> None:
+    agent, batch = make(action), rows(action)
+    for param in agent.behavior.parameters():
+        torch.nn.init.normal_(param, std=0.5)
+    expected = []
+    generator, scales = agent.generator.get_state(), copy.deepcopy(agent.behavior.state_dict())
+    for index, part in ((0, agent.behavior.actor), (1, agent.behavior.critic), (2, None)):
+        agent.generator.set_state(generator)
+        agent.behavior.load_state_dict(scales)
+        torch.manual_seed(0)
+        with frozen(agent.model):
+            losses = behavior_loss(agent, batch)
+            if part is not None:
+                expected += torch.autograd.grad(losses[index], list(part.parameters()))
+            else:
+                sum(losses).backward()
+    learning = [*agent.behavior.actor.parameters(), *agent.behavior.critic.parameters()]
+    for param, gradient in zip(learning, expected, strict=True):
+        assert param.grad is not None
+        assert torch.equal(param.grad, gradient)
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails where a GPU would have to be waited for: a value or a size goes to the host."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        assert not name.startswith(self.NAMES), f"{func} waits for the device"
+        if name in ("index", "index_put_"):
+            dtypes = [x.dtype for x in args[1] if x is not None]
+            assert torch.bool not in dtypes, f"{func} with a mask waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"imagination_starts": 5, "center_rewards": True}, {"precision": "bf16"}],
+    ids=["plain", "fewer-starts", "bf16"],
+)
+@pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
+def test_nothing_inside_an_update_waits_for_the_device(
+    action: ActionSpec, options: dict[str, Any]
+) -> None:
+    agent = make(action, **options, slow_critic_updates=2)
+    bad = rows(action, 1)
+    bad["vector"][0, 2, 0] = float("nan")
+    for batch in (rows(action), bad, rows(action, 2)):
+        with NoHostReads():
+            agent.update(batch)
+
+
+def test_a_read_inside_an_update_would_be_noticed() -> None:
+    for read in (lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: bool((x > 0).all())):
+        with NoHostReads(), pytest.raises(AssertionError, match="waits for the device"):
+            read(torch.ones(3))
 
 
 def test_terminal_starts_teach_nothing() -> None:
@@ -172,10 +238,10 @@ def test_next_observation_equal_to_the_last_action_is_learned_open_loop() -> Non
         start = agent.model.rssm.observe(
             agent.model.embed(batch), batch["action"], batch["is_first"], torch.rand(8, 6, 4)
         )[0]
-        latent = type(start)(start.h[:, -1], start.z[:, -1])
+        latent = type(start)(*(x[:, -1] for x in start))
         wanted = torch.eye(3)[torch.randint(0, 3, (8,), generator=torch.Generator().manual_seed(5))]
         latent = agent.model.rssm.imagine_step(latent, wanted, torch.rand(8, 4))
-        found = agent.model.decoder(latent.feat)["vector"]
+        found = agent.model.decoder(latent)["vector"]
     assert (found.argmax(-1) == wanted.argmax(-1)).float().mean() >= 0.85
 
 
@@ -199,7 +265,7 @@ def test_imagined_actions_are_clipped_as_executed_ones_are_and_still_learn() -> 
     with frozen(agent.model):
         imagined = agent.behavior.imagine(agent.model, start, agent.generator)
         assert imagined.action.detach().abs().max() == 1.0
-        imagined.feat.square().sum().backward()
+        imagined.ahead.feat.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in agent.behavior.actor.parameters())
 
 

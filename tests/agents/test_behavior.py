@@ -26,8 +26,9 @@ def make(action: ActionSpec, **options: object) -> Agent:
 
 def starts() -> Latent:
     g = torch.Generator().manual_seed(0)
-    z = torch.nn.functional.one_hot(torch.randint(0, 4, (N, 4), generator=g), 4).float()
-    return Latent(torch.randn(N, 16, generator=g).tanh(), z.flatten(1))
+    drawn = torch.randint(0, 4, (N, 4), generator=g)
+    z = torch.nn.functional.one_hot(drawn, 4).float().flatten(1)
+    return Latent(torch.randn(N, 16, generator=g).tanh(), z, drawn + torch.arange(0, 16, 4))
 
 
 def say(head: torch.nn.Module, value: float) -> None:
@@ -49,8 +50,9 @@ def test_imagination_starts_at_the_replayed_state_and_goes_on_for_the_horizon(
 ) -> None:
     agent, start = make(action), starts()
     imagined = agent.behavior.imagine(agent.model, start, torch.Generator().manual_seed(0))
-    assert imagined.feat.shape == (4, N, 16 + 16)
-    assert torch.equal(imagined.feat[0], start.feat)
+    assert imagined.ahead.feat.shape == imagined.before.feat.shape == (3, N, 16 + 16)
+    assert torch.equal(imagined.before.feat[0], start.feat)
+    assert torch.equal(imagined.before.feat[1:], imagined.ahead.feat[:-1])
     assert imagined.action.shape == (N, 3, action.size)
     shapes = [x.shape for x in imagined.policies if x is not None]
     assert shapes == [(N, 3, action.size)] * (3 if action.kind == "continuous" else 1)
@@ -58,9 +60,8 @@ def test_imagination_starts_at_the_replayed_state_and_goes_on_for_the_horizon(
         assert torch.equal(imagined.action.sum(-1), torch.ones(N, 3))
         assert imagined.policies.log_prob(imagined.action).shape == (N, 3)
     # What was chosen at one state led to the next.
-    latent = Latent(start.h, start.z)
-    step = agent.model.rssm.imagine_step(latent, imagined.action[:, 0], torch.rand(N, 4))
-    torch.testing.assert_close(step.h, imagined.feat[1, :, :16])
+    step = agent.model.rssm.imagine_step(start, imagined.action[:, 0], torch.rand(N, 4))
+    torch.testing.assert_close(step.h, imagined.ahead.h[0])
 
 
 def test_discrete_actions_become_likelier_where_the_advantage_is_positive() -> None:
@@ -71,9 +72,11 @@ def test_discrete_actions_become_likelier_where_the_advantage_is_positive() -> N
     generator = torch.Generator().manual_seed(0)
     imagined = agent.behavior.imagine(agent.model, starts(), generator)
     before = imagined.policies.log_prob(imagined.action).mean()
-    agent.optimizers["actor"].step(loss(agent).actor)
+    found = loss(agent).actor
+    found.backward()
+    agent.optimizers["actor"].step(found)
     with torch.no_grad():
-        probs = agent.behavior.actor(imagined.feat[:-1]).probs.transpose(0, 1)
+        probs = agent.behavior.actor(imagined.before).probs.transpose(0, 1)
     assert (probs.log() * imagined.action).sum(-1).mean() > before
 
 
@@ -114,7 +117,7 @@ def test_a_choice_keeps_the_share_of_uniform_that_its_option_says() -> None:
     say(agent.behavior.actor.mlp, 0.0)
     with torch.no_grad():
         agent.behavior.actor.mlp.blocks[-1].bias[0] = 100.0  # type: ignore[index,union-attr]
-        probs = agent.behavior.actor(starts().feat).probs
+        probs = agent.behavior.actor(starts()).probs
     torch.testing.assert_close(probs, torch.tensor([0.8, 0.1, 0.1]).expand(N, 3))
 
 

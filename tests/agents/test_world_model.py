@@ -51,6 +51,7 @@ def train(agent: Agent, batch: dict[str, Tensor], steps: int) -> dict[str, float
     for _ in range(steps):
         uniform = torch.rand(*batch["is_first"].shape, agent.cfg.stoch, generator=generator)
         loss = agent.model.loss(batch, uniform)
+        loss.loss.backward()
         agent.optimizers["model"].step(loss.loss)
     return {name: float(x) for name, x in loss.metrics.items()}
 
@@ -71,11 +72,11 @@ def test_one_chunk_is_memorised_and_then_predicted_without_looking() -> None:
             agent.model.embed(seen), seen["action"], seen["is_first"],
             torch.rand(4, 5, agent.cfg.stoch, generator=generator),
         )  # fmt: skip
-        latent, errors = Latent(post.h[:, -1], post.z[:, -1]), []
+        latent, errors = Latent(*(x[:, -1] for x in post)), []
         for t in range(5, T):
             uniform = torch.rand(4, agent.cfg.stoch, generator=generator)
             latent = agent.model.rssm.imagine_step(latent, batch["action"][:, t], uniform)
-            found = agent.model.decoder(latent.feat)["phase"]
+            found = agent.model.decoder(latent)["phase"]
             errors.append((found - batch["phase"][:, t]).square().sum(-1).mean())
     # A guess of zero is wrong by 1, a random phase by 2.
     assert float(torch.stack(errors).mean()) < 0.25

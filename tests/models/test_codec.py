@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from daydreamer.models.codec import Decoder, Encoder
+from daydreamer.models.rssm import Latent
 from robots.base import ArraySpec
 
 SPECS = {
@@ -54,7 +55,8 @@ def test_images_are_seen_from_zero_to_one() -> None:
 def test_every_observation_is_predicted_in_its_own_shape_and_images_in_their_range() -> None:
     torch.manual_seed(0)
     decoder = Decoder(SPECS, feat_size=7, mlp_layers=1, mlp_units=5, cnn_depth=2)
-    found = decoder(10 * torch.randn(2, 7))
+    z = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 0]])
+    found = decoder(Latent(10 * torch.randn(2, 3), z, torch.tensor([[0, 3], [1, 2]])))
     assert {key: x.shape for key, x in found.items()} == {key: x.shape for key, x in look().items()}
     for key in ("rgb", "depth"):
         assert found[key].min() >= 0

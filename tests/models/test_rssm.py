@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from daydreamer.models.rssm import RSSM, Latent
+from daydreamer.models.distributions import sample_index
+from daydreamer.models.rssm import RSSM, Latent, LatentMLP
 
 A, E, D, S, C = 3, 5, 8, 4, 6
 
@@ -101,9 +102,28 @@ def test_observing_is_imagining_with_a_look() -> None:
     rssm = make()
     embed, action, is_first, uniform = sequence(2)
     post, _, prior = rssm.observe(embed, action, is_first, uniform)
-    step = rssm.imagine_step(Latent(post.h[:, 0], post.z[:, 0]), action[:, 1], uniform[:, 1])
+    start = Latent(*(x[:, 0] for x in post))
+    step = rssm.imagine_step(start, action[:, 1], uniform[:, 1])
     torch.testing.assert_close(step.h, post.h[:, 1])
-    torch.testing.assert_close(step.z, rssm.latents.draw(prior[:, 1], uniform[:, 1]))
+    drawn = sample_index(prior[:, 1], uniform[:, 1])
+    assert torch.equal(step.z.unflatten(-1, (S, C)).argmax(-1), drawn)
+    assert torch.equal(step.drawn, drawn + torch.arange(0, S * C, C))
+
+
+def test_layers_over_beliefs_compute_what_layers_over_their_features_do() -> None:
+    rssm = make()
+    post = rssm.observe(*sequence(4))[0].flatten()
+    h, z = post.h.detach().requires_grad_(), post.z.detach().requires_grad_()
+    mlp = LatentMLP(rssm.feat_size, 8, 2, 3)
+    weights = [h, z, *mlp.parameters()]
+    fast, plain = mlp(Latent(h, z, post.drawn)), mlp(torch.cat([h, z], -1))
+    torch.testing.assert_close(fast, plain)
+    for found, expected in zip(
+        torch.autograd.grad(fast.square().sum(), weights),
+        torch.autograd.grad(plain.square().sum(), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_learned_first_state_receives_gradient_at_every_reset() -> None:
