@@ -125,13 +125,13 @@ def start_logging(file: Path) -> QueueListener:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python's, numpy's and torch's global generators."""
+    """Seed python's and numpy's global generators, and torch's in a process that imported it."""
     import numpy as np
-    import torch
 
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  # what third-party code draws from
-    torch.manual_seed(seed)
+    if "torch" in sys.modules:  # an actor does without
+        sys.modules["torch"].manual_seed(seed)
 
 
 def follow_parent() -> None:

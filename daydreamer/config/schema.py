@@ -85,7 +85,7 @@ class LearnerConfig:
     bind: str = "tcp://127.0.0.1:5555"  # where actors find it; port * (dryrun's default): any free
     insecure: bool = False  # allow a bind address that others can reach, unencrypted
     device: str = "auto"  # auto, cpu, cuda or cuda:N
-    threads: int = 0  # of torch on the CPU; 0 leaves it to torch
+    threads: int = 0  # of an update on the CPU; 0: as many as others leave cores free
 
     batch: int = 32  # B, sequences in an update
     length: int = 32  # T, rows in a sequence
@@ -134,7 +134,7 @@ class ActorConfig:
     id: str = "0"  # names the actor and its folder RUN/actor-<id>
     learner: str = "tcp://127.0.0.1:5555"  # where the learner is
     realtime: bool = True  # keep the body's control rate; false: as fast as a twin can
-    threads: int = 1  # of torch in the control process
+    threads: int = 1  # of matrix products in the control process
 
     chunk_rows: int = 32  # rows leave for the learner when there are so many ...
     chunk_age_s: float = 1.0  # ... or when the oldest of them is this old

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from daydreamer.config import LearnerConfig
@@ -109,6 +110,7 @@ class Housekeeping:
             "learner/updates_per_s": new / passed_s,
             "learner/update_share": (trainer.update_s - self._logged_update_s) / passed_s,
             "learner/batch_wait_share": (trainer.wait_s - self._logged_wait_s) / passed_s,
+            "learner/threads": torch.get_num_threads(),
             "learner/bad_updates": trainer.bad_updates,
             "learner/checkpoint_s": self._save_s,
             "learner/failed_checkpoints": self._failed_saves,

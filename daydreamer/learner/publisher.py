@@ -85,7 +85,7 @@ class Publisher:
 
     def _send(self, arrays: Arrays, version: int, cut_time_s: float) -> None:
         try:
-            blob = pack_weights(arrays, version, cut_time_s)
+            blob = pack_weights(arrays, version, cut_time_s, half=True)
         except WireError as error:
             self.refused += 1
             log.error("policy version %d is not published: %s", version, error)

@@ -14,7 +14,11 @@ from daydreamer.learner.trainer import Trainer
 
 
 def freeze(trainer: Trainer) -> dict[str, Any]:
-    """Everything that the updates to come depend on, but for the rows: those are in the archive."""
+    """Everything that the updates to come depend on, but for the rows: those are in the archive.
+
+    Raises TrainingError where the last update was one bad one too many.
+    """
+    trainer.settle()
     return {
         "agent": trainer.agent.state_dict(),
         "sampler": trainer.sampler.state(),

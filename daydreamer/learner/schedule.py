@@ -6,16 +6,22 @@ from collections.abc import Callable
 
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
+from daydreamer.learner.threads import Threads
 from daydreamer.learner.trainer import Trainer
 
 IDLE_S = 0.1  # the longest nap while there is nothing to train on
 
 
 def train_freely(
-    trainer: Trainer, ingest: Ingest, housekeeping: Housekeeping, stop: Callable[[], bool]
+    trainer: Trainer,
+    ingest: Ingest,
+    housekeeping: Housekeeping,
+    threads: Threads,
+    stop: Callable[[], bool],
 ) -> None:
-    """Rows come when they come; updates follow."""
+    """Rows come when they come; updates follow, on the cores that are free."""
     while not stop():
+        threads.adapt()
         if not (trainer.is_allowed() and trainer.update()):
             ingest.wait(IDLE_S)
         housekeeping.after_update()

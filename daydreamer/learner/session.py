@@ -1,22 +1,32 @@
-"""One session of the learner: everything it needs, put together and taken apart in order."""
+"""One session of the learner: everything it needs, put together and taken apart in order.
+
+Under torchrun this is rank 0's; the other ranks have an agent and nothing else.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from typing import Any
 
 import torch
 
-from daydreamer.agents.agent import build_agent
+from daydreamer.agents.agent import Agent, build_agent
+from daydreamer.agents.ranks import Ranks
 from daydreamer.config import Config, ConfigError, fingerprint
+from daydreamer.config.runs import to_data
+from daydreamer.config.typed import flatten
 from daydreamer.learner.address import address_of, announced
 from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
+from daydreamer.learner.distributed import RankLostError, Team, follow, joined, leading
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
+from daydreamer.learner.launch import Launch
 from daydreamer.learner.publisher import Publisher
 from daydreamer.learner.resume import thaw
 from daydreamer.learner.sampler import DirectSampler, PrefetchSampler
 from daydreamer.learner.schedule import train_freely, train_in_turns
+from daydreamer.learner.threads import Threads
 from daydreamer.learner.trainer import Trainer, TrainingError
 from daydreamer.process import StopFlag, claim, save_config_once, seed_everything
 from daydreamer.replay.archive import Archive
@@ -29,26 +39,50 @@ from daydreamer.wire.server import Server, ServerConfig
 log = logging.getLogger(__name__)
 
 
-def run_session(cfg: Config, stop: StopFlag) -> int:
+def run_session(cfg: Config, stop: StopFlag, launch: Launch) -> int:
     """Learn until stop(); leaves a checkpoint. Returns the exit code."""
     folder = cfg.folder / "learner"
     with contextlib.ExitStack() as stack:
-        stack.enter_context(claim(folder, "a learner for this run", "choose another run=DIR"))
-        save_config_once(cfg)
+        if launch.rank == 0:
+            stack.enter_context(claim(folder, "a learner for this run", "choose another run=DIR"))
+            save_config_once(cfg)
+        if cfg.learner.threads:
+            torch.set_num_threads(cfg.learner.threads)
+        seed_everything(cfg.seed)
+        device = _device(cfg.learner.device, launch)
         try:
-            _learn(cfg, stop, stack)
-        except (TrainingError, CheckpointError) as error:
+            team = stack.enter_context(joined(launch, _shared_settings(cfg), stop, device))
+            if launch.rank == 0:
+                _learn(cfg, device, team, stop, stack)
+            else:
+                follow(_build_agent(cfg, device, team.ranks), team)
+        except (TrainingError, CheckpointError, RankLostError) as error:
             log.error("%s", error)
             return 1
     return stop.exit_code
 
 
-def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
+def _shared_settings(cfg: Config) -> dict[str, Any]:
+    """What ranks must agree on; the rest is rank 0's business."""
+    flat = flatten(to_data(cfg))
+    keys = ("agent.", "task.", "learner.batch", "learner.length", "seed")
+    return {key: value for key, value in flat.items() if key.startswith(keys)}
+
+
+def _build_agent(cfg: Config, device: str, ranks: Ranks) -> Agent:
+    task = cfg.task.build()
+    return build_agent(
+        cfg.agent, task.observations, task.action, device=device, seed=cfg.seed, ranks=ranks
+    )
+
+
+def _learn(
+    cfg: Config, device: str, team: Team, stop: StopFlag, stack: contextlib.ExitStack
+) -> None:
     own, folder, in_turns = cfg.learner, cfg.folder / "learner", cfg.mode == "lockstep"
-    if own.threads:
-        torch.set_num_threads(own.threads)
-    seed_everything(cfg.seed)
-    device = _device(own.device)
+    agent = _build_agent(cfg, device, team.ranks)
+    leader = stack.enter_context(leading(agent, team, stop)) if team.ranks.size > 1 else None
+    should_stop = stop if leader is None else leader.wants_stop
     task = cfg.task.build()
     schema = make_schema(task.observations, task.action.size, task.log_keys)
     archive = stack.enter_context(
@@ -63,11 +97,12 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     ingest = Ingest(replay, limiter, in_turns=in_turns)
     direct = DirectSampler(replay, tuple(task.observations), own.batch, own.length, cfg.seed)
     trainer = Trainer(
-        build_agent(cfg.agent, task.observations, task.action, device=device, seed=cfg.seed),
+        leader or agent,
         direct,
         limiter,
         max_bad_updates=own.max_bad_updates,
         evidence_dir=folder,
+        lag=int(device != "cpu"),
     )
     checkpoints = Checkpoints(folder / "checkpoints", own.keep_checkpoints)
     loaded = checkpoints.load()
@@ -112,18 +147,27 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
         lambda: server.failure is not None,
     )
     housekeeping.publish()  # before the first actor asks
+    housekeeping.keep_time()  # so that a twin knows from its first step on how far it may go
     stack.enter_context(server)
     stack.enter_context(announced(folder, server.bound_address or own.bind))
-    log.info("training on %s with %d threads", device, torch.get_num_threads())
+    log.info(
+        "training on %s with %d threads%s",
+        device,
+        torch.get_num_threads(),
+        f", in {team.ranks.size} processes" if leader else "",
+    )
     try:
         if in_turns:
-            train_in_turns(trainer, ingest, housekeeping, server.grant_turn, stop)
+            train_in_turns(trainer, ingest, housekeeping, server.grant_turn, should_stop)
         else:
             trainer.sampler = stack.enter_context(
                 contextlib.closing(PrefetchSampler(direct, pin=device != "cpu"))
             )
             publisher.start()
-            train_freely(trainer, ingest, housekeeping, stop)
+            # Ranks must compute alike to the last digit; a GPU's updates need no threads.
+            follow = device == "cpu" and team.ranks.size == 1
+            threads = Threads(own.threads, follow=follow)
+            train_freely(trainer, ingest, housekeeping, threads, should_stop)
     finally:
         publisher.close()
         server.close()
@@ -132,13 +176,22 @@ def _learn(cfg: Config, stop: StopFlag, stack: contextlib.ExitStack) -> None:
     log.info("stopped after %d updates", trainer.agent.updates)
 
 
-def _device(wanted: str) -> str:
-    """What learner.device comes to on this machine. Raises ConfigError if the GPU is missing."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+def _device(wanted: str, launch: Launch) -> str:
+    """What learner.device comes to for this process. Raises ConfigError if the GPU is missing."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
         raise ConfigError(
             f"learner.device={wanted}: torch {torch.__version__} finds no CUDA GPU here. "
             "Use learner.device=cpu, or install a torch built for your driver."
         )
-    return wanted
+    if launch.size == 1:
+        return "cuda" if wanted == "auto" else wanted
+    there = torch.cuda.device_count()
+    if wanted not in ("auto", "cuda") or launch.local_rank >= there:
+        raise ConfigError(
+            f"learner.device={wanted} with a process of number {launch.local_rank} on this machine "
+            f"and {there} GPU(s): each process takes the GPU of its number. Leave learner.device "
+            f"out, and use at most --nproc-per-node={there}."
+        )
+    return f"cuda:{launch.local_rank}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daydreamer.learner.resume import freeze
 from daydreamer.learner.sampler import DirectSampler, PrefetchSampler
 from daydreamer.learner.trainer import Trainer, TrainingError
 from daydreamer.replay.limiter import ReplayRatioLimiter
@@ -14,13 +15,16 @@ from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.wire.rows import Chunk
 
 
-def make_trainer(agent: Any, replay: SequenceReplay, folder: Path, prefill: int = 16) -> Trainer:
+def make_trainer(
+    agent: Any, replay: SequenceReplay, folder: Path, prefill: int = 16, lag: int = 0
+) -> Trainer:
     return Trainer(
         agent,
         DirectSampler(replay, ("vector",), batch=2, length=4, seed=0),
         ReplayRatioLimiter(1.0, prefill, 8),
         max_bad_updates=3,
         evidence_dir=folder,
+        lag=lag,
     )
 
 
@@ -87,6 +91,31 @@ def test_too_many_bad_updates_in_a_row_end_the_run_with_the_batch_saved(
         trainer.update()
     with np.load(tmp_path / "bad_batch_3.npz") as saved:
         np.testing.assert_array_equal(saved["reward"], stub_agent.batches[-1]["reward"])
+
+
+def test_with_a_lag_an_update_is_judged_once_the_next_one_is_launched(
+    stub_agent: Any, filled: SequenceReplay, tmp_path: Path
+) -> None:
+    trainer = make_trainer(stub_agent, filled, tmp_path, lag=1)
+    stub_agent.bad = 3
+    for _ in range(3):
+        trainer.update()
+    assert trainer.bad_in_a_row == 2  # of three, the third is not yet read
+    with pytest.raises(TrainingError, match="3 updates in a row"):
+        trainer.update()
+    # The batch that was bad, not the one launched meanwhile.
+    with np.load(tmp_path / "bad_batch_3.npz") as saved:
+        np.testing.assert_array_equal(saved["reward"], stub_agent.batches[2]["reward"])
+
+
+def test_a_checkpoint_counts_the_last_bad_update(
+    stub_agent: Any, filled: SequenceReplay, tmp_path: Path
+) -> None:
+    trainer = make_trainer(stub_agent, filled, tmp_path, lag=1)
+    stub_agent.bad = 1
+    trainer.update()
+    assert trainer.bad_updates == 0
+    assert freeze(trainer)["bad_updates"] == 1
 
 
 def test_drawing_ahead_gives_the_same_batches_as_drawing_on_demand(filled: SequenceReplay) -> None:

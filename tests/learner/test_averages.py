@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import math
+
+import torch
+
+from daydreamer.learner.averages import Averages
+
+
+def test_means_are_of_the_good_updates_since_the_last_line() -> None:
+    averages = Averages()
+    for loss, bad in ((1.0, 0.0), (math.nan, 2.0), (4.0, 0.0)):
+        metrics = {"loss": torch.tensor(loss), "norm": torch.tensor(2 * loss)}
+        averages.add(metrics, torch.tensor(bad))
+    assert averages.take() == {"loss": 2.5, "norm": 5.0}
+    assert averages.take() == {}
+
+
+def test_bad_updates_alone_have_no_means() -> None:
+    averages = Averages()
+    averages.add({"loss": torch.tensor(math.inf)}, torch.tensor(1.0))
+    assert averages.take() == {}
