@@ -1,7 +1,7 @@
-"""Chooses actions; takes new weights in a spare copy and swaps it in between two steps.
+"""Chooses actions; builds a policy from new weights elsewhere and swaps it in between two steps.
 
-    loading thread:  weights -> spare: load, check, warm -> offer
-    control thread:  act(): offer? current, spare = offer, current -> step current
+    loading thread:  weights -> policy: check, lay out, warm -> offer; drop the retired one
+    control thread:  act(): offer? retired, current = current, offer -> step current
 
 Each name is assigned by one thread at a time, so neither ever waits for the other.
 """
@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
-from daydreamer.models.policy import Policy, PolicyState
+from daydreamer.models.numpy_policy import NumpyPolicy, PolicyState
 from daydreamer.wire.rows import POLICY, RANDOM, SCRIPTED, Array
 from daydreamer.wire.weights import Weights
 from robots.base import ActionSpec, ArraySpec, FloatArray
@@ -37,7 +36,7 @@ class Choice(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    policy: Policy
+    policy: NumpyPolicy
     version: int
     received_s: float
 
@@ -47,7 +46,7 @@ class PolicyRunner:
 
     def __init__(
         self,
-        make_policy: Callable[[], Policy],
+        make_policy: Callable[[Mapping[str, Array]], NumpyPolicy],
         observations: Mapping[str, ArraySpec],
         action: ActionSpec,
         *,
@@ -57,29 +56,34 @@ class PolicyRunner:
         on_old_policy: OldPolicy = "run",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """max_policy_age_s: seconds since the policy arrived after which on_old_policy applies."""
+        """make_policy: from weights; raises ValueError for those that do not fit.
+
+        max_policy_age_s: seconds since the policy arrived after which on_old_policy applies.
+        """
         self.refused = 0  # weights that did not fit
+        self._make_policy = make_policy
         self._observations, self._action = observations, action
         self._random_until_policy = random_until_policy
         self._max_age_s = max_policy_age_s
         self._on_old = on_old_policy
         self._now = now
-        self._generator = torch.Generator().manual_seed(seed)
         self._rng = np.random.default_rng(seed)
-        self._current = _Loaded(make_policy(), NO_POLICY, now())
-        self._spare = make_policy()
+        self._start_s = now()
+        self._current: _Loaded | None = None
         self._offer: _Loaded | None = None
+        self._retired: _Loaded | None = None
         self._state: PolicyState | None = None
 
     @property
     def version(self) -> int:
         """Of the policy in use; -1 before the first."""
-        return self._current.version
+        return NO_POLICY if self._current is None else self._current.version
 
     @property
     def age_s(self) -> float:
         """Seconds since the policy in use arrived (before the first: since the start)."""
-        return self._now() - self._current.received_s
+        since_s = self._start_s if self._current is None else self._current.received_s
+        return self._now() - since_s
 
     @property
     def must_rest(self) -> bool:
@@ -95,29 +99,34 @@ class PolicyRunner:
         """Choose an action. Control thread. executed: (A,), what led to obs."""
         if self._offer is not None:
             self._swap(self._offer)
-        if self.version == NO_POLICY:
+        if self._current is None:
             if self._random_until_policy:
                 return Choice(self._random_action(), NO_POLICY, RANDOM)
             return Choice(executed, NO_POLICY, SCRIPTED)
-        action = self._step(obs, executed, is_first)  # also while holding: the belief stays current
+        # Also while holding: the belief stays current.
+        action = self._step(self._current.policy, obs, executed, is_first)
         if self._on_old == "hold" and self._is_old:
             return Choice(executed, NO_POLICY, SCRIPTED)
         return Choice(action, self.version, POLICY)
 
-    def load(self, weights: Weights) -> bool:
-        """Load the spare copy and offer it; False when the weights do not fit. Loading thread."""
-        spare = self._spare
+    def load(self, weights: Weights, age_s: float = 0.0) -> bool:
+        """Build a policy and offer it; False when the weights do not fit. Loading thread.
+
+        age_s: how long ago they arrived.
+        """
+        self._retired = None  # here, as handing back its memory takes time
         try:
-            spare.load_arrays(weights.tensors)
-            self._warm(spare)
-        except (ValueError, RuntimeError) as error:
+            with np.errstate(all="ignore"):  # _warm() looks at what comes of it
+                policy = self._make_policy(weights.tensors)
+                self._warm(policy)
+        except ValueError as error:
             self.refused += 1
             if self.refused == 1:
                 log.error(
                     "policy version %d refused, the last one stays: %s", weights.version, error
                 )
             return False
-        self._offer = _Loaded(spare, weights.version, self._now())
+        self._offer = _Loaded(policy, weights.version, self._now() - age_s)
         return True
 
     @property
@@ -125,26 +134,19 @@ class PolicyRunner:
         return self.version != NO_POLICY and self.age_s > self._max_age_s
 
     def _swap(self, offer: _Loaded) -> None:
-        if self.version == NO_POLICY:
+        if self._current is None:
             log.info("first policy (version %d) takes over", offer.version)
-        # In this order: the loading thread touches the spare as soon as the offer is gone.
-        self._spare, self._current = self._current.policy, offer
+        # In this order: the loading thread drops the retired one as soon as the offer is gone.
+        self._retired, self._current = self._current, offer
         self._offer = None
 
-    def _step(self, obs: Mapping[str, Array], executed: FloatArray, is_first: bool) -> FloatArray:
-        policy = self._current.policy
+    def _step(
+        self, policy: NumpyPolicy, obs: Mapping[str, Array], executed: FloatArray, is_first: bool
+    ) -> FloatArray:
         first = is_first or self._state is None
         state = policy.initial() if self._state is None else self._state
-        action, self._state = policy.step(
-            {name: torch.from_numpy(np.array(value)[None]) for name, value in obs.items()},
-            torch.from_numpy(executed[None]),
-            torch.tensor([first]),
-            state,
-            mode="sample",
-            generator=self._generator,
-        )
-        chosen: FloatArray = action[0].numpy()
-        return chosen
+        action, self._state = policy.step(obs, executed, first, state, "sample", self._rng)
+        return action
 
     def _random_action(self) -> FloatArray:
         size = self._action.size
@@ -154,30 +156,28 @@ class PolicyRunner:
             return one_hot
         return self._rng.uniform(-1, 1, size).astype(np.float32)
 
-    def _warm(self, policy: Policy) -> None:
-        """One step on zeros: what is built lazily is built here, and a NaN shows."""
-        action, _ = policy.step(
-            {
-                name: torch.from_numpy(np.zeros((1, *spec.shape), spec.dtype))
-                for name, spec in self._observations.items()
-            },
-            torch.zeros(1, self._action.size),
-            torch.tensor([True]),
-            policy.initial(),
-            mode="mode",
-            generator=torch.Generator().manual_seed(0),  # the run's own stays untouched
-        )
-        if not bool(torch.isfinite(action).all()):
-            raise ValueError("its first action is not finite")
+    def _warm(self, policy: NumpyPolicy) -> None:
+        """One step on zeros: memory is touched for the first time here, and an overflow shows."""
+        obs = {name: np.zeros(spec.shape, spec.dtype) for name, spec in self._observations.items()}
+        nothing, rng = np.zeros(self._action.size, np.float32), np.random.default_rng(0)
+        action, state = policy.step(obs, nothing, False, policy.initial(), "mode", rng)
+        if not (np.isfinite(action).all() and np.isfinite(state.h).all()):
+            raise ValueError("what it makes of its first observation is not finite")
 
 
 class WeightsLoader:
     """The loading thread: brings the newest weights from the link into the runner."""
 
     def __init__(
-        self, newest: Callable[[], Weights | None], runner: PolicyRunner, poll_s: float = 0.02
+        self,
+        newest: Callable[[], Weights | None],
+        runner: PolicyRunner,
+        *,
+        keep: Callable[[Weights], None] = lambda weights: None,
+        poll_s: float = 0.02,
     ) -> None:
-        self._newest, self._runner, self._poll_s = newest, runner, poll_s
+        """keep: told of weights that were accepted, in the loading thread."""
+        self._newest, self._runner, self._keep, self._poll_s = newest, runner, keep, poll_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="weights-loader", daemon=True)
 
@@ -192,5 +192,7 @@ class WeightsLoader:
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll_s):
-            if self._runner.wants_weights and (weights := self._newest()) is not None:
-                self._runner.load(weights)
+            if not self._runner.wants_weights or (weights := self._newest()) is None:
+                continue
+            if self._runner.load(weights):
+                self._keep(weights)

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from daydreamer.actor.catch_up import CatchUp
 from daydreamer.actor.clock import ControlClock
+from daydreamer.actor.kept_weights import KeptWeights
 from daydreamer.actor.lockstep import TurnError, Turns
 from daydreamer.actor.loop import ControlLoop
 from daydreamer.actor.policy_runner import NO_POLICY, PolicyRunner, WeightsLoader
@@ -19,7 +19,7 @@ from daydreamer.actor.progress import Progress
 from daydreamer.actor.recorder import Recorder
 from daydreamer.actor.report import Report
 from daydreamer.config import Config, fingerprint
-from daydreamer.models.policy import build_policy
+from daydreamer.models.numpy_policy import NumpyPolicy
 from daydreamer.process import StopFlag, claim, save_config_once, seed_everything
 from daydreamer.telemetry.metrics import MetricsLog
 from daydreamer.wire.codec import WireError
@@ -42,7 +42,6 @@ STALL_S = 0.5  # ... but at least this
 
 def run_session(cfg: Config, stop: StopFlag) -> int:
     """Drive until the run has cfg.steps, or stop(). Returns the exit code."""
-    torch.set_num_threads(cfg.actor.threads)
     seed_everything(cfg.seed)
     folder = cfg.folder / f"actor-{cfg.actor.id}"
     with contextlib.ExitStack() as stack:
@@ -129,7 +128,7 @@ def _drive(
 ) -> None:
     rate_hz = robot.spec.control_hz
     runner = PolicyRunner(
-        lambda: build_policy(cfg.agent, task.observations, task.action),
+        partial(NumpyPolicy, cfg.agent, task.observations, task.action),
         task.observations,
         task.action,
         # A resumed session must not repeat the random actions of the first one.
@@ -207,7 +206,11 @@ def _drive(
                 loop.run(over, turns)
                 turns.finish()
         else:
-            with _running(report, watchdog, WeightsLoader(link.newest_weights, runner)):
+            kept = KeptWeights(folder)
+            if version == NO_POLICY and not link.status.connected:
+                _start_from(kept, runner)
+            loader = WeightsLoader(link.newest_weights, runner, keep=kept.keep)
+            with contextlib.closing(kept), _running(report, watchdog, loader):
                 # A robot waits for nobody; a twin as fast as it can would outrun its learner.
                 pace = None if cfg.actor.realtime else CatchUp(link, stop=stop)
                 loop.run(over, pace or (lambda: None))
@@ -222,6 +225,15 @@ def _first_policy(link: Link, runner: PolicyRunner, stop: StopFlag) -> int:
         if weights is not None:
             return weights.version if runner.load(weights) else NO_POLICY
     return NO_POLICY
+
+
+def _start_from(kept: KeptWeights, runner: PolicyRunner) -> None:
+    """Without a learner, begin with the policy of last time; the learner's own replaces it."""
+    if (found := kept.read()) is None:
+        return
+    weights, age_s = found
+    if runner.load(weights, age_s):
+        log.info("starting from policy version %d, kept %.0f s ago", weights.version, age_s)
 
 
 @contextlib.contextmanager

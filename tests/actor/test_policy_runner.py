@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 
 from daydreamer.actor.policy_runner import PolicyRunner, WeightsLoader
 from daydreamer.agents.config import AgentConfig
-from daydreamer.models.policy import Policy, build_policy
+from daydreamer.models.numpy_policy import NumpyPolicy
+from daydreamer.models.policy import build_policy
 from daydreamer.wire.rows import POLICY, RANDOM, SCRIPTED
 from daydreamer.wire.weights import Weights, pack_weights, unpack_weights
 from robots.base import ActionSpec, ArraySpec
@@ -25,17 +27,15 @@ TINY = AgentConfig(
 )
 
 
-def make_policy(action: ActionSpec = ACTION) -> Policy:
-    return build_policy(TINY, OBSERVATIONS, action)
-
-
 def make_runner(action: ActionSpec = ACTION, **options: Any) -> PolicyRunner:
-    return PolicyRunner(lambda: make_policy(action), OBSERVATIONS, action, **{"seed": 0, **options})
+    make_policy = partial(NumpyPolicy, TINY, OBSERVATIONS, action)
+    return PolicyRunner(make_policy, OBSERVATIONS, action, **{"seed": 0, **options})
 
 
 def make_weights(version: int, seed: int = 0) -> Weights:
     torch.manual_seed(seed)
-    return unpack_weights(pack_weights(make_policy().arrays(), version, 0.0))
+    arrays = build_policy(TINY, OBSERVATIONS, ACTION).arrays()
+    return unpack_weights(pack_weights(arrays, version, 0.0))
 
 
 def test_actions_are_random_within_the_range_until_a_policy_arrives() -> None:
@@ -80,8 +80,7 @@ def test_the_newest_weights_decide_the_action() -> None:
         for version, seed in enumerate(seeds):
             runner.load(make_weights(version, seed))
             runner.act(OBS, NOTHING, is_first=True)
-        runner._generator.manual_seed(0)
-        runner._state = None
+        runner._rng, runner._state = np.random.default_rng(0), None
         return runner.act(OBS, NOTHING, is_first=True).action.tolist()
 
     assert act(1, 2, 3) == act(3)
@@ -98,19 +97,20 @@ def test_the_same_seed_gives_the_same_actions() -> None:
     assert actions() == actions()
 
 
-@pytest.mark.parametrize("wrong", ["missing", "shape", "nan"])
+@pytest.mark.parametrize("wrong", ["missing", "shape", "nan", "huge"])
 def test_weights_that_do_not_fit_are_refused_and_the_policy_stays(wrong: str) -> None:
     runner = make_runner()
     runner.load(make_weights(1))
     runner.act(OBS, NOTHING, is_first=True)
     tensors = dict(make_weights(2).tensors)
-    name = next(key for key in tensors if key.startswith("actor") and tensors[key].ndim == 2)
+    name = "actor.mlp.blocks.0.weight"
     if wrong == "missing":
         del tensors[name]
     elif wrong == "shape":
         tensors[name] = tensors[name][:, :-1]
     else:
-        tensors[name] = np.full_like(tensors[name], np.nan)
+        value = np.nan if wrong == "nan" else 3e38  # finite, until it is multiplied
+        tensors[name] = np.full_like(tensors[name], value)
     assert not runner.load(Weights(2, 0.0, "", tensors))
     assert runner.refused == 1
     assert runner.act(OBS, NOTHING, is_first=False).version == 1
@@ -135,6 +135,36 @@ def test_an_old_policy_is_followed_held_or_rested_as_asked(fake_time: Any) -> No
     assert not runners["stop"].must_rest
 
 
+def test_a_policy_that_arrived_long_ago_is_old_from_the_start(fake_time: Any) -> None:
+    runner = make_runner(max_policy_age_s=10.0, on_old_policy="stop", now=fake_time.now)
+    assert runner.load(make_weights(1), age_s=9.0)
+    runner.act(OBS, NOTHING, is_first=True)
+    assert runner.age_s == pytest.approx(9)
+    assert not runner.must_rest
+    fake_time.now_s += 2
+    assert runner.must_rest
+
+
+def test_accepted_weights_are_kept_and_refused_ones_are_not() -> None:
+    runner = make_runner()
+    arrived = [make_weights(1), Weights(2, 0.0, "", {"stranger": NOTHING}), make_weights(3)]
+    kept: list[int] = []
+    loader = WeightsLoader(
+        lambda: arrived.pop(0) if arrived else None,
+        runner,
+        keep=lambda weights: kept.append(weights.version),
+        poll_s=0.001,
+    )
+    loader.start()
+    deadline_s = time.monotonic() + 10
+    while runner.version != 3 and time.monotonic() < deadline_s:
+        runner.act(OBS, NOTHING, is_first=False)
+        time.sleep(0.001)
+    loader.close()
+    assert kept == [1, 3]
+    assert runner.refused == 1
+
+
 def test_the_loading_thread_never_touches_the_policy_in_use() -> None:
     runner = make_runner()
     seen: dict[int, list[float]] = {}
@@ -149,8 +179,7 @@ def test_the_loading_thread_never_touches_the_policy_in_use() -> None:
     loader.start()
     deadline_s = time.monotonic() + 20
     while len(seen) < 30 and time.monotonic() < deadline_s:
-        runner._generator.manual_seed(0)
-        runner._state = None
+        runner._rng, runner._state = np.random.default_rng(0), None
         choice = runner.act(OBS, NOTHING, is_first=True)
         if choice.version < 0:
             continue
