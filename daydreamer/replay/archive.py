@@ -30,7 +30,7 @@ from daydreamer.replay.segments import (
     sync_folder,
     write_segment,
 )
-from daydreamer.wire.codec import Frame, schema_differences
+from daydreamer.wire.headers import Frame, schema_differences
 from daydreamer.wire.records import RecordError, write_record
 from daydreamer.wire.rows import Chunk, Schema
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from daydreamer.replay.continuity import StreamEnd
-from daydreamer.wire.codec import WireError, check_count, read_columns, write_columns
+from daydreamer.wire.headers import WireError, check_count, read_columns, write_columns
 from daydreamer.wire.rows import Chunk, Schema
 
 FORMAT = 1  # of the archive; raise it when a segment's content changes meaning

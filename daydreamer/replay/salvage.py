@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from daydreamer.replay.marks import Counters, Marks
 from daydreamer.replay.segments import decode_record, list_segments, segment_path
-from daydreamer.wire.codec import WireError
+from daydreamer.wire.headers import WireError
 from daydreamer.wire.records import HEADER_BYTES, RecordError, find_record, pack_frames, read_record
 from daydreamer.wire.rows import Chunk
 

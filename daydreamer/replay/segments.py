@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from daydreamer.replay.marks import Counters, Marks, decode_mark_record, encode_marks
-from daydreamer.wire.codec import WireError, decode_chunk
+from daydreamer.wire.codec import decode_chunk
+from daydreamer.wire.headers import WireError
 from daydreamer.wire.records import (
     CorruptRecord,
     RecordError,

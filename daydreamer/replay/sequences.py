@@ -97,10 +97,13 @@ class SequenceReplay:
                 return False
             while self._rows + n > self.capacity_rows:
                 self._evict()
-            slots = np.arange(self._next_slot, self._next_slot + n) % self.capacity_rows
+            begin, before_wrap = self._next_slot, min(n, self.capacity_rows - self._next_slot)
             for name, ring in self._rings.items():
-                ring[slots] = chunk.columns[name]
-            self._next_slot = int(slots[-1] + 1) % self.capacity_rows
+                column = chunk.columns[name]
+                ring[begin : begin + before_wrap] = column[:before_wrap]
+                ring[: n - before_wrap] = column[before_wrap:]
+            slots = np.arange(begin, begin + n) % self.capacity_rows
+            self._next_slot = (begin + n) % self.capacity_rows
             self._link(chunk, slots, stream)
             self._rows += n
             self.rows_added += n

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from daydreamer.wire.codec import WireError, brief, check_count
+from daydreamer.wire.headers import WireError, brief, check_count
 from daydreamer.wire.names import is_name
 
 MAX_TEXT = 4096  # characters of a reason or a config value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from daydreamer.wire import messages as m
 from daydreamer.wire.checks import MAX_ITEMS, Scalar
-from daydreamer.wire.codec import PROTOCOL, Frame, ProtocolMismatch, WireError
+from daydreamer.wire.headers import PROTOCOL, Frame, ProtocolMismatch, WireError
 from daydreamer.wire.inbox import Inbox
 from daydreamer.wire.journal import Journal
 from daydreamer.wire.outbox import Outbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from daydreamer.wire.checks import Scalar
-from daydreamer.wire.codec import brief, schema_differences
+from daydreamer.wire.headers import brief, schema_differences
 from daydreamer.wire.messages import Hello
 from daydreamer.wire.rows import Schema
 

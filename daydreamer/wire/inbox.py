@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from daydreamer.wire.codec import WireError
+from daydreamer.wire.headers import WireError
 from daydreamer.wire.messages import Turn
 from daydreamer.wire.weights import Weights, unpack_weights
 

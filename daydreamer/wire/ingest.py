@@ -15,7 +15,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from daydreamer.wire.codec import WireError, decode_chunk, read_header
+from daydreamer.wire.codec import decode_chunk
+from daydreamer.wire.headers import WireError, read_header
 from daydreamer.wire.names import is_name
 from daydreamer.wire.rows import Chunk, Schema
 
@@ -62,6 +63,7 @@ class Ingest:
         self._failed_s = -1e9
         self._lost_through: dict[str, int] = {}  # session -> newest sequence that will never come
         self._uncommitted: list[Chunk] = []
+        self.held_bytes = 0  # of the arrays of chunks that are not committed yet, images decoded
 
     def mark(self, session: str) -> int:
         """Newest stored sequence of a session, -1 for an unknown one."""
@@ -93,6 +95,7 @@ class Ingest:
         if not stored:
             return chunk, Outcome.DUPLICATE
         self._uncommitted.append(chunk)
+        self.held_bytes += sum(array.nbytes for array in chunk.columns.values())
         return chunk, Outcome.STORED
 
     def declare_lost(self, session: str, first: int, last: int) -> None:
@@ -120,7 +123,7 @@ class Ingest:
         if self.failure is not None:
             log.warning("the store takes chunks again")
             self.failure = None
-        chunks, self._uncommitted = self._uncommitted, []
+        chunks, self._uncommitted, self.held_bytes = self._uncommitted, [], 0
         return chunks
 
     def _fail(self, error: Exception) -> None:

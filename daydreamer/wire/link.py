@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from daydreamer.wire.codec import Frame, WireError
 from daydreamer.wire.conversation import Conversation, LinkConfig
+from daydreamer.wire.headers import Frame, WireError
 from daydreamer.wire.inbox import Inbox
 from daydreamer.wire.outbox import Outbox
 from daydreamer.wire.rows import Chunk

@@ -32,7 +32,7 @@ from daydreamer.wire.checks import (
     check_scalars,
     check_text,
 )
-from daydreamer.wire.codec import (
+from daydreamer.wire.headers import (
     PROTOCOL,
     Frame,
     WireError,

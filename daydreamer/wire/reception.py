@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from daydreamer.wire import messages as m
 from daydreamer.wire.checks import Scalar
-from daydreamer.wire.codec import PROTOCOL, Frame, ProtocolMismatch, WireError
 from daydreamer.wire.handshake import differences
+from daydreamer.wire.headers import PROTOCOL, Frame, ProtocolMismatch, WireError
 from daydreamer.wire.ingest import ChunkStore, Ingest, Outcome, identify
 from daydreamer.wire.peers import Peer, Peers, PeerStatus
 from daydreamer.wire.rows import Chunk, Schema
@@ -38,6 +38,7 @@ class ServerConfig:
     insecure: bool = False  # allow an address that the network can reach, unencrypted
     liveness_s: float = 10.0  # an actor silent for this long counts as away
     former: str | None = None  # bound last time; with port * it is taken again if it is free
+    gather_s: float = 0.2  # others gather at most so long after some messages; not in lockstep
 
 
 class Reception:
@@ -113,8 +114,16 @@ class Reception:
         except WireError as error:
             self._malformed(identity, peer, frames, error)
 
-    def settle(self) -> None:
-        """Commit what arrived, acknowledge it, hand it on; announce policies and turns."""
+    @property
+    def held_bytes(self) -> int:
+        """What waits in memory for settle()."""
+        return self._ingest.held_bytes
+
+    def settle(self) -> bool:
+        """Commit what arrived, acknowledge it, hand it on; announce policies and turns.
+
+        True when something was announced: actors are about to ask for it.
+        """
         acks, self._acks = self._acks, {}
         chunks: list[Chunk] = []
         if acks:
@@ -128,7 +137,7 @@ class Reception:
             self._say(identity, m.Ack(session, mark, self._version(), resend))
         for chunk in chunks:
             self._hand_on(chunk)
-        self._announce()
+        return self._announce()
 
     def keep_time(self) -> None:
         """Notice actors that fell silent."""
@@ -205,12 +214,13 @@ class Reception:
             except Exception as error:  # noqa: BLE001 - the learner's code; shown as `failure`
                 self.fail(error)
 
-    def _announce(self) -> None:
+    def _announce(self) -> bool:
         with self._lock:
             newest, fresh = self._newest, self._new_turns
             turns = [self._turns[session] for session in dict.fromkeys(fresh)]
             self._new_turns = []
-        if newest is not None and newest[0] != self._announced:
+        is_news = newest is not None and newest[0] != self._announced
+        if newest is not None and is_news:
             self._announced = newest[0]
             for peer in self._peers.connected():
                 self._say(peer.identity, m.Announce(newest[0]))
@@ -218,6 +228,7 @@ class Reception:
             receiver = self._peers.of_session(turn.session)
             if receiver is not None:
                 self._say(receiver.identity, turn)
+        return is_news or bool(turns)
 
     def _repeat_turn(self, peer: Peer) -> None:
         """A Turn that was lost with a connection would stop a lockstep run for good."""

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from daydreamer.wire.codec import MAX_CHUNK_BYTES, MAX_COLUMNS, MAX_HEADER_BYTES, Frame
+from daydreamer.wire.headers import MAX_CHUNK_BYTES, MAX_COLUMNS, MAX_HEADER_BYTES, Frame
 
 MAGIC = b"DDR1"
 HEADER_BYTES = 16
@@ -48,11 +48,16 @@ def write_record(file: BinaryIO, frames: Sequence[Frame]) -> int:
     Raises OSError when the disk is full, after which part of a record may have been written:
     truncate the file back to where it was. Raises ValueError for frames beyond MAX_RECORD_BYTES.
     """
-    payload = pack_frames(frames)
-    if len(payload) > MAX_RECORD_BYTES:
-        raise ValueError(f"record of {len(payload)} bytes, at most {MAX_RECORD_BYTES} are allowed")
-    start = MAGIC + struct.pack("<II", len(payload), zlib.crc32(payload))
-    record = memoryview(start + struct.pack("<I", zlib.crc32(start)) + payload)
+    index = _index(frames)
+    length = len(index) + sum(memoryview(frame).nbytes for frame in frames)
+    if length > MAX_RECORD_BYTES:
+        raise ValueError(f"record of {length} bytes, at most {MAX_RECORD_BYTES} are allowed")
+    payload_crc = zlib.crc32(index)
+    for frame in frames:
+        payload_crc = zlib.crc32(frame, payload_crc)
+    start = MAGIC + struct.pack("<II", length, payload_crc)
+    start += struct.pack("<I", zlib.crc32(start))
+    record = memoryview(b"".join([start, index, *frames]))  # the one copy that is made
     done = 0
     while done < len(record):  # an unbuffered file may take less than it was given
         done += file.write(record[done:])
@@ -100,8 +105,7 @@ def find_record(file: BinaryIO, offset: int) -> int | None:
 
 def pack_frames(frames: Sequence[Frame]) -> bytes:
     """One byte string holding the frames and their lengths."""
-    sizes = [memoryview(frame).nbytes for frame in frames]
-    return b"".join([struct.pack(f"<{1 + len(sizes)}I", len(sizes), *sizes), *frames])
+    return b"".join([_index(frames), *frames])
 
 
 def unpack_frames(payload: bytes) -> list[bytes]:
@@ -120,6 +124,12 @@ def unpack_frames(payload: bytes) -> list[bytes]:
         frames.append(payload[start : start + size])
         start += size
     return frames
+
+
+def _index(frames: Sequence[Frame]) -> bytes:
+    """How many frames there are, and their sizes in bytes."""
+    sizes = [memoryview(frame).nbytes for frame in frames]
+    return struct.pack(f"<{1 + len(sizes)}I", len(sizes), *sizes)
 
 
 def _read_one(file: BinaryIO, offset: int, end: int) -> tuple[list[bytes], int]:

@@ -16,7 +16,7 @@ from types import TracebackType
 
 import zmq
 
-from daydreamer.wire.codec import Frame
+from daydreamer.wire.headers import Frame
 from daydreamer.wire.ingest import ChunkStore
 from daydreamer.wire.peers import PeerStatus
 from daydreamer.wire.reception import Reception, ServerConfig
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1  # the longest nap; messages, publish() and grant_turn() end it at once
 BATCH_MESSAGES = 64  # messages taken before one commit acknowledges all their chunks
 BATCH_BYTES = 64 << 20
+WORTH_A_START = 4  # messages
+SHORTEST_S = 0.001  # what ZeroMQ can wait
 
 
 class Server:
@@ -143,33 +145,49 @@ class Server:
     def _run(self) -> None:
         assert self._socket is not None
         assert self._context is not None
+        wakes, news = zmq.Poller(), zmq.Poller()
+        wakes.register(self._reader.fileno(), zmq.POLLIN)
+        news.register(self._reader.fileno(), zmq.POLLIN)
+        news.register(self._socket, zmq.POLLIN)
+        pause_s = self.cfg.gather_s
         try:
             while not self._stop.is_set():
-                self._step(self._socket)
+                news.poll(round(1000 * POLL_S))
+                taken = self._step(self._socket)
+                if taken and not self.cfg.lockstep:
+                    # Starting from cold caches costs this thread, and the training beside it, more
+                    # than the work itself: let as many messages gather as are worth a start.
+                    pause_s = max(SHORTEST_S, pause_s * WORTH_A_START / taken)
+                    pause_s = min(self.cfg.gather_s, pause_s)
+                    wakes.poll(round(1000 * pause_s))
             self._talk.say_bye()
         finally:
             self._socket.close()
             self._context.term()  # bounded by the socket's LINGER
 
-    def _step(self, sock: zmq.Socket[bytes]) -> None:
+    def _step(self, sock: zmq.Socket[bytes]) -> int:
+        """Take what waits; return how many messages that was, 0 when the next are urgent."""
+        messages, taken, held = 0, 0, self._talk.held_bytes
+        is_urgent = False
         try:
-            poller = zmq.Poller()
-            poller.register(self._reader.fileno(), zmq.POLLIN)
-            poller.register(sock, zmq.POLLIN)
-            poller.poll(round(1000 * POLL_S))
             drain_wake(self._reader)
-            taken = 0
-            for _ in range(BATCH_MESSAGES):
-                if taken > BATCH_BYTES or not sock.poll(0):
+            while messages < BATCH_MESSAGES:
+                # Few bytes on the wire may be many in memory.
+                if max(taken, self._talk.held_bytes - held) > BATCH_BYTES:
                     break
-                identity, *frames = sock.recv_multipart(zmq.DONTWAIT)
+                try:
+                    identity, *frames = sock.recv_multipart(zmq.DONTWAIT)
+                except zmq.Again:
+                    break
+                messages += 1
                 taken += sum(map(len, frames))
                 self._talk.receive(identity, frames)
-            self._talk.settle()
+            is_urgent = self._talk.settle()
             self._talk.keep_time()
         except Exception as error:  # noqa: BLE001 - logged by fail(); service goes on
             self._talk.fail(error)
             time.sleep(POLL_S)
+        return 0 if is_urgent else messages
 
     def _try_send(self, identity: bytes, frames: list[Frame]) -> bool:
         """False when the peer is gone or does not keep up: nobody waits for it."""

@@ -13,7 +13,7 @@ import socket
 
 import zmq
 
-from daydreamer.wire.codec import MAX_CHUNK_BYTES
+from daydreamer.wire.headers import MAX_CHUNK_BYTES
 from daydreamer.wire.weights import MAX_WEIGHTS_BYTES
 
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:\[\]/\s]+):(?P<port>\*|\d{1,5})\Z")

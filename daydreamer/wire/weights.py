@@ -2,7 +2,9 @@
 
 safetensors is a JSON header and raw arrays: reading it runs no code, and other tools can open it.
 The hash covers names, dtypes, shapes and bytes as well as version and time, so that a blob stitched
-together from two publications is refused too.
+together from two publications is refused too. On the way to a robot, float32 travels as float16:
+half the bytes, and less change of the actions than another draw of the latent makes
+(docs/decisions/0052-encodings.md). Who unpacks gets float32 either way.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from daydreamer.wire.codec import WireError
+from daydreamer.wire.headers import WireError
 from daydreamer.wire.rows import Array
 
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_TENSORS = 10_000
 MAX_JSON_BYTES = 4 << 20
+HALF_MAX = 65504.0  # the largest float16
 _DTYPES = {
     **{"float16": "F16", "float32": "F32", "float64": "F64"},
     **{"bool": "BOOL", "uint8": "U8", "int32": "I32", "int64": "I64"},
@@ -41,8 +44,13 @@ class Weights:
     tensors: Mapping[str, Array]
 
 
-def pack_weights(tensors: Mapping[str, Array], version: int, cut_time_s: float) -> bytes:
-    """One blob for the wire. Raises WireError for what `unpack_weights` would refuse."""
+def pack_weights(
+    tensors: Mapping[str, Array], version: int, cut_time_s: float, *, half: bool = False
+) -> bytes:
+    """One blob. Raises WireError for what `unpack_weights` would refuse.
+
+    half: round float32 to float16, all but tensors with numbers beyond its range.
+    """
     if not tensors:
         raise WireError("no tensors to pack; the policy's arrays were expected")
     plain = {}
@@ -51,8 +59,9 @@ def pack_weights(tensors: Mapping[str, Array], version: int, cut_time_s: float) 
         if array.dtype.name not in _DTYPES:
             raise WireError(f"{name!r} has dtype {array.dtype}, expected one of {sorted(_DTYPES)}")
         # ascontiguousarray makes a scalar (1,): keep the shape that will be loaded into
-        plain[name] = array.reshape(np.shape(tensor))
-        _check_finite(name, plain[name])
+        array = array.reshape(np.shape(tensor))
+        _check_finite(name, array)
+        plain[name] = _halved(array) if half and array.dtype == np.float32 else array
     metadata = {
         "version": str(int(version)),
         "cut_time_s": repr(float(cut_time_s)),
@@ -62,7 +71,7 @@ def pack_weights(tensors: Mapping[str, Array], version: int, cut_time_s: float) 
 
 
 def unpack_weights(blob: bytes) -> Weights:
-    """Check a blob and return its tensors.
+    """Check a blob and return its tensors, float16 widened to float32.
 
     Raises WireError for a wrong size, header, dtype, shape or hash, and for non-finite weights.
     """
@@ -88,6 +97,8 @@ def unpack_weights(blob: bytes) -> Weights:
         raise WireError(f"weights of version {version} do not match their hash {sha256[:12]}")
     for name, tensor in tensors.items():
         _check_finite(name, tensor)
+        if tensor.dtype == np.float16:
+            tensors[name] = tensor.astype(np.float32)
     return Weights(version, cut_time_s, sha256, tensors)
 
 
@@ -122,8 +133,14 @@ def _digest(tensors: Mapping[str, Array], version: int, cut_time_s: float) -> st
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype.name} {tensor.shape}\n".encode())
-        digest.update(np.ascontiguousarray(tensor).tobytes())
+        digest.update(np.ascontiguousarray(tensor).data)
     return digest.hexdigest()
+
+
+def _halved(array: Array) -> Array:
+    """The array in float16, or as it is where numbers would become infinite."""
+    fits = array.size == 0 or float(np.abs(array).max()) <= HALF_MAX
+    return array.astype(np.float16) if fits else array
 
 
 def _check_finite(name: str, tensor: Array) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -41,6 +42,21 @@ def test_chunks_come_back_as_they_were_stored(open_archive: Open, make_stream: S
         assert (found.episode, found.first_row) == (chunk.episode, chunk.first_row)
         for name, array in chunk.columns.items():
             np.testing.assert_array_equal(found.columns[name], array)
+
+
+def test_archive_of_the_first_protocol_can_still_be_read(
+    open_archive: Open, make_stream: Stream
+) -> None:
+    chunks = list(make_stream("a", [[4], [2]]))
+    with open_archive() as archive:
+        for chunk in chunks:
+            plain, *columns = encode_chunk(chunk)
+            header = msgpack.unpackb(plain)
+            assert header.pop("encodings") == {}
+            archive.append(chunk, [msgpack.packb({**header, "protocol": 1}), *columns])
+    for found, chunk in zip(open_archive().chunks(), chunks, strict=True):
+        assert found.sequence == chunk.sequence
+        np.testing.assert_array_equal(found.columns["vector"], chunk.columns["vector"])
 
 
 def test_chunk_that_comes_again_is_dropped_and_counted(

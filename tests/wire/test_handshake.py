@@ -190,7 +190,7 @@ def test_old_release_is_refused_with_advice(bench: Bench) -> None:
         assert dealer.poll(10_000)
         answer = dealer.recv()
     assert b"same release" in answer
-    assert b"protocol: actor has 0, learner has 1" in answer
+    assert b"protocol: actor has 0, learner has 2" in answer
 
 
 def test_new_learner_is_reported_as_a_mismatch(bench: Bench) -> None:
@@ -202,5 +202,5 @@ def test_new_learner_is_reported_as_a_mismatch(bench: Bench) -> None:
         identity, _ = router.recv_multipart()
         router.send_multipart([identity, b"\x82\xa8protocol\x07\xa4type\xa7welcome"])
         eventually(lambda: link.status.refused)
-        assert link.status.refused == "protocol: actor has 1, learner has 7"
+        assert link.status.refused == "protocol: actor has 2, learner has 7"
         link.close(drain_s=0)

@@ -40,7 +40,7 @@ def test_every_kind_of_message_is_tested() -> None:
 
 
 def test_chunk_frames_travel_untouched() -> None:
-    frames = (msgpack.packb({"protocol": 1, "type": "chunk"}), b"1234")
+    frames = (msgpack.packb({"protocol": 2, "type": "chunk"}), b"1234")
     assert m.encode(m.ChunkMessage(frames)) == list(frames)
     assert m.decode(frames) == m.ChunkMessage(frames)
 
@@ -54,7 +54,7 @@ HELLO, WELCOME, ACK = MESSAGES[0], MESSAGES[1], MESSAGES[3]
 MALFORMED: dict[str, tuple[list[Any], str]] = {
     "unknown type": (edited(ACK, type="attack"), "message type 'attack'"),
     "type is a number": (edited(ACK, type=7), "message type is 7"),
-    "field missing": ([msgpack.packb({"protocol": 1, "type": "ack"})], "fields"),
+    "field missing": ([msgpack.packb({"protocol": 2, "type": "ack"})], "fields"),
     "field too many": (edited(ACK, more=1), "fields"),
     "frame too many": ([*m.encode(ACK), b""], "2 frames found, 1 expected"),
     "blob missing": (m.encode(m.WeightsMessage(b"x"))[:1], "1 frames found, 2 expected"),
@@ -88,7 +88,9 @@ def test_message_that_nobody_could_read_is_not_sent() -> None:
 
 def test_another_protocol_is_told_apart() -> None:
     with pytest.raises(ProtocolMismatch, match="same release"):
-        m.decode(edited(ACK, protocol=2))
+        m.decode(edited(ACK, protocol=3))
+    with pytest.raises(ProtocolMismatch, match="same release"):
+        m.decode(edited(ACK, protocol=1))  # only chunks outlive the release that wrote them
 
 
 @settings(max_examples=150, deadline=None)

@@ -16,7 +16,7 @@ from daydreamer.wire.weights import pack_weights, unpack_weights
 TENSORS: dict[str, Any] = {
     "encoder.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
     "scale": np.array(0.5, np.float32),
-    "half": np.ones((2, 2), np.float16),
+    "count": np.array([[7]], np.int64),
     "mask": np.array([True, False]),
 }
 BLOB = pack_weights(TENSORS, version=12, cut_time_s=1234.5)
@@ -36,6 +36,24 @@ def test_weights_come_back_with_version_time_and_shapes() -> None:
     assert weights.tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
         np.testing.assert_array_equal(weights.tensors[name], tensor, strict=True)
+
+
+def test_half_the_bytes_arrive_as_float32_again() -> None:
+    rng = np.random.default_rng(0)
+    tensors: dict[str, Any] = {
+        "w": rng.standard_normal((64, 64)).astype(np.float32),
+        "tiny": np.array([1e-7, -3e-8], np.float32),  # float16 has steps of 6e-8 there
+        "huge": np.array([1e5, 1.5], np.float32),  # more than float16 can hold: left as it is
+        "mask": np.array([True, False]),
+    }
+    blob = pack_weights(tensors, 1, 0.0, half=True)
+    back = unpack_weights(blob).tensors
+    assert len(blob) < 0.55 * len(pack_weights(tensors, 1, 0.0))
+    assert {back[name].dtype for name in ("w", "tiny", "huge")} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(back["w"], tensors["w"], rtol=2**-11)
+    np.testing.assert_allclose(back["tiny"], tensors["tiny"], atol=2**-25)
+    np.testing.assert_array_equal(back["huge"], tensors["huge"], strict=True)
+    np.testing.assert_array_equal(back["mask"], tensors["mask"], strict=True)
 
 
 MALFORMED = {
@@ -64,8 +82,9 @@ def test_bad_blob_is_refused(case: str) -> None:
 
 
 def test_weights_that_are_not_finite_are_not_published() -> None:
-    with pytest.raises(WireError, match="'w' has 1 weights that are not finite"):
-        pack_weights({"w": np.array([1, np.nan], np.float32)}, 1, 0.0)
+    for half in (False, True):
+        with pytest.raises(WireError, match="'w' has 1 weights that are not finite"):
+            pack_weights({"w": np.array([1, np.nan], np.float32)}, 1, 0.0, half=half)
 
 
 def test_what_cannot_be_loaded_is_not_packed() -> None:
