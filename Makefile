@@ -10,11 +10,16 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PINS := requirements/constraints.txt
+PEERS := .venv-peers
+PEER_PINS := requirements/peers.txt
+PEER_RESULTS ?= runs/peers
+PEER_WORKLOADS ?= W1 W2
 # Stamps: dependencies are installed once, and again when what they are made from changes.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+PEERS_READY := $(PEERS)/.installed
 
-.PHONY: help install dryrun test lint format bench clean
+.PHONY: help install dryrun test lint format bench bench-peers clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,7 +29,8 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make format    ruff, changing files"
 	@echo "make bench     figures for this machine"
-	@echo "make clean     remove .venv and caches; runs/ stays"
+	@echo "make bench-peers  our update against public peers', about three hours (PEER_WORKLOADS= ARGS=)"
+	@echo "make clean     remove .venv, .venv-peers and caches; runs/ stays"
 
 install: $(RUNTIME)
 
@@ -47,12 +53,24 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A quarter of an hour on a quiet machine. What others disturb is repeated, or left out and said so.
 bench: $(RUNTIME)
 	$(BIN)/daydreamer bench twin task=$(TASK) $(ARGS)
+	$(BIN)/daydreamer bench learner workload=W1,W2,W2-64,W1-small,W2-small $(ARGS)
+	$(BIN)/daydreamer bench learner workload=W1,W1-small neighbour=1 $(ARGS)
+	$(BIN)/daydreamer bench actor $(ARGS)
 	$(BIN)/daydreamer bench replay $(ARGS)
+	$(BIN)/daydreamer bench wire $(ARGS)
+
+# Saves every round: what an interrupted run found so far is in PEER_RESULTS.
+bench-peers: $(RUNTIME) $(PEERS_READY)
+	set -e; for workload in $(PEER_WORKLOADS); do \
+	  $(BIN)/python -m daydreamer.bench.peers workload=$$workload \
+	    peers=$(PEERS)/bin/python out=$(PEER_RESULTS)/$$workload.json $(ARGS); \
+	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find daydreamer robots sim tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -68,4 +86,11 @@ $(RUNTIME): setup.py $(PINS) | $(BIN)/python
 
 $(DEV): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e ".[dev]"
+	touch $@
+
+$(PEERS_READY): $(PEER_PINS)
+	@echo "make: installing the peers into $(PEERS), some minutes and 1.5 GB"
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PEER_PINS) \
+	  sheeprl torchrl torch numpy
 	touch $@

@@ -26,7 +26,7 @@ _OWN = ("daydreamer", "robots", "sim")
 
 # Optional packages, by the name they are imported by, and the extra that brings each.
 _EXTRAS = {
-    "torch": "actor",
+    "torch": "learner",
     "tensorboard": "learner",
     "rich": "learner",
     "matplotlib": "learner",

@@ -53,7 +53,11 @@ as key=value, e.g. learner.batch=16 task.episode_steps=500 body.start=standing. 
 lists the tasks. When run=DIR holds a run, it goes on from where it was, settings included."""
 
 _BENCH = """  twin task=NAME   control steps a second of the body alone
-  replay           rows a second into and out of the replay memory
+  learner          a full update: seconds, arithmetic, memory, start-up. device=cpu|cuda rounds=7
+                   threads=N; neighbour=1: beside a busy process and without, in turns
+  actor            the policy's step on one thread, its start-up and memory
+  replay           the replay memory: rows in and out, and what arriving rows cost a learner
+  wire             rows and policies over loopback, what they weigh, what fewer bits change
   workload=NAMES   W1 (A1, 36 floats), W2 (64x64 camera), W2-64, W1-small, W2-small, by commas
   agent.KEY=VALUE  laid over the workload, e.g. agent.precision=fp32
   --json           a list of objects with workload, metric, unit, median, min, max, n"""
@@ -116,7 +120,9 @@ ends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.
         "daydreamer.telemetry.info:info_main",
         "what a run has: rows, gaps, duplicates, policy version, late steps, returns",
         "info DIR [--json]",
-        "Works while the run is going on, and writes the same to DIR/summary.json.",
+        "Works while the run is going on, and writes the same to DIR/summary.json.\n"
+        "Control steps stored are those in the archive; driven are also those still on their way\n"
+        "and those that a killed actor took with it.",
     ),
     "plot": Verb(
         "daydreamer.telemetry.plot:plot_main",

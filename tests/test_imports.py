@@ -63,8 +63,8 @@ def test_wire_needs_only_numpy_msgpack_zmq_and_safetensors() -> None:
 def test_actor_runs_without_the_training_code() -> None:
     modules = loaded_by("daydreamer.actor")
     assert below(modules, *TRAINING) == []
-    # A robot's computer has no plotting, no video and no simulator.
-    assert below(modules, "pybullet", "matplotlib", "cv2", "tensorboard") == []
+    # A robot's computer has no torch, no plotting, no video and no simulator.
+    assert below(modules, "torch", "pybullet", "matplotlib", "cv2", "tensorboard") == []
 
 
 def test_the_learning_system_imports_no_named_robot_and_no_twin() -> None:

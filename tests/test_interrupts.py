@@ -68,7 +68,7 @@ def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("sim.a1.config", ["dryrun", "task=a1_walk"]),
         ("daydreamer.telemetry.display", ["dryrun", "task=a1_walk"]),
         ("numpy", ["learner", "task=a1_walk"]),
-        ("torch", ["actor", "task=a1_walk"]),
+        ("torch", ["learner", "task=a1_walk"]),
         ("numpy", ["info", "nowhere"]),
     ],
 )

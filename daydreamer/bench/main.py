@@ -13,8 +13,11 @@ from daydreamer.config.errors import ConfigError, nearest
 
 # module:function, imported when asked for: measuring a twin takes no torch.
 BENCHES = {
+    "actor": "daydreamer.bench.actor:bench_actor",
+    "learner": "daydreamer.bench.learner:bench_learner",
     "replay": "daydreamer.bench.replay:bench_replay",
     "twin": "daydreamer.bench.twin:bench_twin",
+    "wire": "daydreamer.bench.wire:bench_wire",
 }
 
 
