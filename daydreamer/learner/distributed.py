@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # it is documented
+from torch.distributed.rendezvous import rendezvous
 
 from daydreamer.agents.agent import Agent
 from daydreamer.agents.ranks import ALONE, Ranks
@@ -136,8 +138,17 @@ def joined(
     team = Team(Ranks(launch.rank, launch.size), stop, pin=on_gpu)
     # Signals kill: their handlers would have to wait for a process that may never come.
     with team.watched(), _signals_kill():
+        limit = timedelta(seconds=timeout_s)
+        store, _, _ = next(rendezvous("env://", launch.rank, launch.size, timeout=limit))
+        # torchrun may keep its store when it starts the ranks again: in there are the addresses of
+        # those that died.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(seconds=timeout_s)
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            store=PrefixStore(f"attempt {attempt}", store),
+            rank=launch.rank,
+            world_size=launch.size,
+            timeout=limit,
         )
     _compare(team, settings)
     yield team

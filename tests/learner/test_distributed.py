@@ -221,7 +221,7 @@ with joined(Launch(rank, 2), {}, StopFlag(), "cpu", timeout_s=3) as team:
         start("-c", listener, str(rank), RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
               MASTER_PORT=port) for rank in range(2)
     ]  # fmt: skip
-    assert pair[1].wait() == 1
+    assert pair[1].wait() == 1, pair[1].text
     assert "rank 1 has lost another of the learner's 2 processes" in pair[1].text
     assert "Timed out" in pair[1].text
 
