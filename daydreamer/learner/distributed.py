@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 300.0  # no word from another process, which is still there: rank 0 may be reading rows
 BEAT_S = 1.0
+LEAVE_S = 10.0
 IDLE, SETTINGS, STATE, UPDATE, STOP = range(5)
 _TREE = "$tree"
 
@@ -150,10 +152,19 @@ def joined(
             world_size=launch.size,
             timeout=limit,
         )
-    _compare(team, settings)
-    yield team
-    if not team.is_broken:
-        distributed.destroy_process_group()
+    try:
+        _compare(team, settings)
+        yield team
+    finally:
+        _leave()
+
+
+def _leave() -> None:
+    """End the group, also a broken one: its threads would abort the process where it exits."""
+    # In a thread, for a bound: nobody says how long this takes when the others are gone.
+    leaving = threading.Thread(target=distributed.destroy_process_group, daemon=True)
+    leaving.start()
+    leaving.join(LEAVE_S)
 
 
 @contextlib.contextmanager
