@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from daydreamer.agents.config import AgentConfig
-from daydreamer.models.numpy_layers import MLP, NORM_EPS, elu, symlog
+from daydreamer.models.numpy_layers import MLP, NormElu, symlog
 from daydreamer.models.numpy_weights import Floats, Shelf
 from daydreamer.models.observations import (
     IMAGE_SIZE,
@@ -40,13 +40,10 @@ class Convolution:
         out = (size - KERNEL) // STRIDE + 1
         stored = shelf.take(f"encoder.cnn.{2 * level}.weight", depth, channels, KERNEL, KERNEL)
         weight = scale * stored.transpose(0, 2, 3, 1).reshape(depth, -1)
-        weight -= weight.mean(0)
         self._in_blocks = out * out <= FEW_PIXELS
         self._weight: Floats = shelf.keep(weight if self._in_blocks else weight.T)
         if self._in_blocks:
             self._weight = self._weight.reshape(-1, math.gcd(depth, BLOCK), weight.shape[1])
-        self._norm_weight = shelf.take(f"encoder.cnn.{2 * level + 1}.norm.weight", depth)
-        self._norm_bias = shelf.take(f"encoder.cnn.{2 * level + 1}.norm.bias", depth)
         row, column, _ = source.strides
         # A patch is KERNEL runs of KERNEL pixels.
         self._patches = as_strided(
@@ -57,23 +54,19 @@ class Convolution:
         )
         self._columns = np.empty(self._patches.shape, np.float32)
         self._flat = self._columns.reshape(out * out, -1)
-        self._out = np.empty((out * out, depth), np.float32)
-        self._scratch = np.empty((out * out, depth), np.float32)
-        self.out = self._out.reshape(out, out, depth)
+        self._product = np.empty((out * out, depth), np.float32)
+        self._norm_elu = NormElu(shelf, f"encoder.cnn.{2 * level + 1}.norm", out * out, depth)
+        self.out = self._norm_elu.out.reshape(out, out, depth)
 
     def __call__(self) -> None:
         """Source -> self.out (out, out, depth)."""
         np.copyto(self._columns, self._patches)
-        x = self._out
         if self._in_blocks:
-            x[...] = np.matmul(self._weight, self._flat.T).reshape(x.shape[::-1]).T
+            by_channel = np.matmul(self._weight, self._flat.T)
+            self._product[...] = by_channel.reshape(self._product.shape[::-1]).T
         else:
-            np.matmul(self._flat, self._weight, out=x)
-        variance = np.einsum("ij,ij->i", x, x) / x.shape[1]
-        x *= (1 / np.sqrt(variance + NORM_EPS))[:, None]
-        x *= self._norm_weight
-        x += self._norm_bias
-        elu(x, self._scratch)
+            np.matmul(self._flat, self._weight, out=self._product)
+        self._norm_elu(self._product)
 
 
 class Encoder:

@@ -5,26 +5,24 @@ No batch, no gradient, no torch.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from daydreamer.models.numpy_weights import Floats, Product, Shelf, product
+from daydreamer.native.step import kernels
 
 Indices = NDArray[np.intp]
 
 NORM_EPS = 1e-3  # DayDreamer's
 
 
-def elu(x: Floats, scratch: Floats | None = None) -> Floats:
-    """In place: x, or exp(x) - 1 below 0. Returns x."""
+def elu_(x: Floats, below: Floats) -> None:
+    """In place: x, or exp(x) - 1 below 0. below: working space of the same shape."""
     # Not expm1: exp is the one that numpy computes eight or sixteen numbers at a time.
-    below: Floats = np.minimum(x, 0, out=scratch)
+    np.minimum(x, 0, out=below)
     np.exp(below, out=below)
     below -= 1
     np.maximum(x, below, out=x)
-    return x
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -66,18 +64,44 @@ def one_hot(index: int, size: int) -> Floats:
 
 
 class Norm:
-    """Layer norm of one vector, in place."""
+    """Layer norm over the last dimension, in place."""
 
-    def __init__(self, shelf: Shelf, name: str, size: int) -> None:
-        self._weight = shelf.take(f"{name}.weight", size)
-        self._bias = shelf.take(f"{name}.bias", size)
+    def __init__(self, shelf: Shelf, name: str, units: int) -> None:
+        self.weight = shelf.take(f"{name}.weight", units)
+        self.bias = shelf.take(f"{name}.bias", units)
 
     def __call__(self, x: Floats) -> Floats:
-        """(size,) -> the same array."""
-        x -= np.add.reduce(x) / x.size
-        x *= self._weight * (1 / math.sqrt(float(x.dot(x)) / x.size + NORM_EPS))
-        x += self._bias
+        """(..., units) -> the same array."""
+        x -= np.add.reduce(x, -1, keepdims=True) / x.shape[-1]
+        variance = np.einsum("...i,...i->...", x, x) / x.shape[-1]
+        x *= (1 / np.sqrt(variance + NORM_EPS))[..., None]
+        x *= self.weight
+        x += self.bias
         return x
+
+
+class NormElu:
+    """Layer norm over the last dimension, then ELU."""
+
+    def __init__(self, shelf: Shelf, name: str, *shape: int) -> None:
+        """shape: of what comes in, and of out, where every call leaves its result."""
+        self.out, self._scratch = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self._norm = Norm(shelf, name, shape[-1])
+        self._native = kernels()
+        arrays = self._norm.weight, self._norm.bias, self.out
+        self._arguments = *(x.ctypes.data for x in arrays), self.out.size // shape[-1], shape[-1]
+
+    def __call__(self, x: Floats) -> Floats:
+        """The array `out`, overwritten by the next call."""
+        if self._native is None:
+            np.copyto(self.out, x)
+            elu_(self._norm(self.out), self._scratch)
+            return self.out
+        if x.shape != self.out.shape:  # the kernel would read on
+            raise ValueError(f"an array of shape {x.shape}, expected {self.out.shape}")
+        x = np.ascontiguousarray(x, np.float32)
+        self._native.norm_elu(x.ctypes.data, *self._arguments)
+        return self.out
 
 
 class MLP:
@@ -98,8 +122,8 @@ class MLP:
         self._hidden = []
         for layer in range(first, layers):
             weight = shelf.take(f"{name}.blocks.{2 * layer}.weight", units, n_in)
-            norm = Norm(shelf, f"{name}.blocks.{2 * layer + 1}", units)
-            self._hidden.append((product(shelf, weight), norm))
+            norm_elu = NormElu(shelf, f"{name}.blocks.{2 * layer + 1}", units)
+            self._hidden.append((product(shelf, weight), norm_elu))
             n_in = units
         self._last: tuple[Product, Floats] | None = None
         if n_out is not None:
@@ -109,8 +133,8 @@ class MLP:
 
     def __call__(self, x: Floats) -> Floats:
         """(n_in,) -> (units,) or (n_out,). Overwritten by the next call."""
-        for times, norm in self._hidden:
-            x = elu(norm(times(x)))
+        for times, norm_elu in self._hidden:
+            x = norm_elu(times(x))
         if self._last is not None:
             times, bias = self._last
             x = times(x)

@@ -22,7 +22,7 @@ from daydreamer.models.numpy_layers import (
     MLP,
     Indices,
     Norm,
-    elu,
+    NormElu,
     mixed_probs,
     one_hot,
     sample_class,
@@ -75,21 +75,21 @@ class NumpyPolicy:
         # z is one-hot: its product with a matrix is the sum of a few columns, kept as rows.
         self._from_z = shelf.keep(shelf.take("cell.from_z.weight", units, flat).T)
         self._from_action = linear("cell.from_action", units, action.size)
-        self._cell_norm = Norm(shelf, "cell.inputs_norm", units)
+        self._cell_norm_elu = NormElu(shelf, "cell.inputs_norm", units)
         self._gates = linear("cell.gates", 3 * deter, units + deter)
         self._gates_norm = Norm(shelf, "cell.gates_norm", 3 * deter)
 
         embed = self._encoder.embed_size
         self._from_h = linear("posterior.from_h", units, deter)
         self._from_embed = linear("posterior.from_embed", units, embed)
-        self._posterior_norm = Norm(shelf, "posterior.inputs_norm", units)
+        self._posterior_norm_elu = NormElu(shelf, "posterior.inputs_norm", units)
         layers = cfg.post_layers - 1
         self._posterior = MLP(shelf, "posterior.rest", units, units, layers, flat)
 
         first = shelf.take("actor.mlp.blocks.0.weight", cfg.mlp_units, deter + flat)
         self._actor_from_h = product(shelf, first[:, :deter])
         self._actor_from_z = shelf.keep(first[:, deter:].T)
-        self._actor_norm = Norm(shelf, "actor.mlp.blocks.1", cfg.mlp_units)
+        self._actor_norm_elu = NormElu(shelf, "actor.mlp.blocks.1", cfg.mlp_units)
         n_out = action.size * (2 if self._continuous else 1)
         self._actor = MLP(
             shelf, "actor.mlp", cfg.mlp_units, cfg.mlp_units, cfg.mlp_layers, n_out, first=1
@@ -126,11 +126,11 @@ class NumpyPolicy:
         embed = self._encoder(obs)
         h = self._next_h(state, None if is_first else prev_action)
         x = self._from_h(h) + self._from_embed(embed)
-        logits = self._posterior(elu(self._posterior_norm(x)))
+        logits = self._posterior(self._posterior_norm_elu(x))
         probs = mixed_probs(logits.reshape(self._cfg.stoch, -1), self._cfg.unimix)
         z = self._first_class + sample_class(probs, rng.random(self._cfg.stoch, np.float32))
         x = self._actor_from_h(h) + self._actor_from_z.take(z, 0).sum(0)
-        out = self._actor(elu(self._actor_norm(x)))
+        out = self._actor(self._actor_norm_elu(x))
         if self._continuous:
             action, noise = self._choose_numbers(out, is_first, state.noise, mode, rng)
         else:
@@ -143,7 +143,7 @@ class NumpyPolicy:
         x = self._from_z.take(state.z, 0).sum(0)
         if action is not None:
             x += self._from_action(np.asarray(action, np.float32))
-        x = elu(self._cell_norm(x))
+        x = self._cell_norm_elu(x)
         parts = self._gates_norm(self._gates(np.concatenate([x, h])))
         reset, candidate, update = parts[:deter], parts[deter : 2 * deter], parts[2 * deter :]
         candidate = np.tanh(sigmoid(reset) * candidate)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daydreamer.native.half import HalfProduct, half_product
+from daydreamer.native.step import Kernels, kernels
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
@@ -74,12 +74,12 @@ class Shelf:
 
 def product(shelf: Shelf, weight: Floats) -> Product:
     """X (n_in,) -> W x (n_out,), for W (n_out, n_in). Overwritten by the next call."""
-    times = half_product()
-    half = None if times is None else as_half(weight)
-    if times is None or half is None:
+    native = kernels()
+    half = None if native is None else as_half(weight)
+    if native is None or half is None:
         rows = shelf.keep(weight.T)
         return lambda x: x.dot(rows)
-    return _HalfProduct(times, shelf.keep(half))
+    return _HalfProduct(native, shelf.keep(half))
 
 
 def as_half(weight: Floats) -> Halves | None:
@@ -92,8 +92,8 @@ def as_half(weight: Floats) -> Halves | None:
 class _HalfProduct:
     """W x by the kernel in C."""
 
-    def __init__(self, times: HalfProduct, weight: Halves) -> None:
-        self._times, self._weight = times, weight
+    def __init__(self, native: Kernels, weight: Halves) -> None:
+        self._times, self._weight = native.half_product, weight
         self._n_out, self._n_in = weight.shape
         self._y = np.empty(self._n_out, np.float32)
         self._addresses = weight.ctypes.data, self._y.ctypes.data

@@ -104,7 +104,10 @@ def test_it_computes_what_torch_computes(
     changes: dict[str, Any],
     mode: str,
     travelled: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not travelled:  # as on a robot without a compiler
+        monkeypatch.setattr(numpy_layers, "kernels", lambda: None)
     cfg = dataclasses.replace(TINY, **changes)
     plain = lively_policy(cfg, observations, action, travelled=travelled)
     arrays = plain.arrays()
@@ -166,13 +169,19 @@ def test_a_probability_of_exactly_one_half_is_split_where_the_uniform_number_say
     assert numpy_layers.sample_class(probs, uniform).tolist() == [0, 1, 1, 2]
 
 
-def test_norm_and_elu_by_hand() -> None:
+@pytest.mark.parametrize("kernel", [True, False])
+def test_norm_and_elu_by_hand(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not kernel:
+        monkeypatch.setattr(numpy_layers, "kernels", lambda: None)
     shelf = Shelf({"n.weight": np.full(2, 2.0), "n.bias": np.array([0.0, 1.0])})
-    norm = numpy_layers.Norm(shelf, "n", 2)
+    norm_elu = numpy_layers.NormElu(shelf, "n", 3, 2)
     shelf.close()
+    out = norm_elu(np.array([[1, 5], [5, 1], [3, 3]], np.float32))
     # Variance 4: (-2, 2) / sqrt(4.001) is (-0.999875, 0.999875).
-    out = numpy_layers.elu(norm(np.array([1, 5], np.float32)))
-    assert out.tolist() == pytest.approx([np.exp(-1.99975) - 1, 2.99975], abs=1e-5)
+    low, high = np.expm1(-1.99975), np.expm1(1 - 1.99975)
+    np.testing.assert_allclose(out, [[low, 2.99975], [1.99975, high], [0, 1]], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"\(4, ?2\)"):
+        norm_elu(np.zeros((4, 2), np.float32))
 
 
 def test_weights_of_another_policy_are_refused_by_name() -> None:

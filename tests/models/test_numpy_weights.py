@@ -15,7 +15,7 @@ def test_a_product_is_the_same_in_either_form(
     kernel: bool, travelled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kernel:
-        monkeypatch.setattr(numpy_weights, "half_product", lambda: None)
+        monkeypatch.setattr(numpy_weights, "kernels", lambda: None)
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((30, 20), np.float32)
     if travelled:

@@ -22,7 +22,7 @@ class OurTrainee:
         from daydreamer.agents.agent import build_agent
         from daydreamer.bench.workloads import choose
         from daydreamer.models.numpy_policy import NumpyPolicy
-        from daydreamer.wire.weights import Weights
+        from daydreamer.wire.weights import pack_weights, unpack_weights
 
         torch.set_num_threads(threads)
         self.versions: Mapping[str, str] = {
@@ -37,7 +37,9 @@ class OurTrainee:
         self._runner = PolicyRunner(
             partial(NumpyPolicy, *about), named.observations, named.action, seed=0
         )
-        if not self._runner.load(Weights(0, 0.0, "", self._agent.policy_arrays())):
+        # As a robot gets them: in float16.
+        blob = pack_weights(self._agent.policy_arrays(), 0, 0.0, half=True)
+        if not self._runner.load(unpack_weights(blob)):
             raise RuntimeError("the actor refuses the policy of its own learner")
         one = named.rows(1)
         self._obs = {key: one[key][0] for key in named.observations}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,19 @@ def parent(plain: str, workloads: str, rounds: int) -> None:
                 entry["turns"].append({**turn, "others": round(max(0.0, others), 2)})
         for worker in workers.values():
             worker.communicate()
-    json.dump(found, sys.stdout)
+    lines = ",\n".join(json.dumps(summary(entry)) for entry in found)
+    sys.stdout.write(f"[\n{lines}\n]\n")
+
+
+def summary(entry: dict[str, Any]) -> dict[str, Any]:
+    """The 50th and 99th percentile of all steps; of every turn its median, and what others took."""
+    turns = entry.pop("turns")
+    for clock in ("wall_ms", "cpu_ms"):
+        times = [ms for turn in turns for ms in turn[clock]]
+        p99 = statistics.quantiles(times, n=100)[98]
+        entry[clock] = {"p50": round(statistics.median(times), 3), "p99": round(p99, 3)}
+    medians = [[round(statistics.median(t["wall_ms"]), 3), t["others"]] for t in turns]
+    return {**entry, "turns": medians}
 
 
 def _answer(worker: subprocess.Popen[str]) -> str:
