@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 SLACK_ROWS = 64  # about three seconds of an A1
 NAP_S = 0.01
+TRANSIT_S = 1.5  # from a row to the learner's figure: a chunk's age and its storing
+FIRST_WORD_S = 3.0  # of a learner that has just answered: three heartbeats
 PATIENCE_S = 60.0  # for a learner that is there and makes no progress; one update takes seconds
 
 
@@ -33,7 +36,7 @@ class StatusLink(Protocol):
 class CatchUp:
     """Called between two control steps; returns when the learner has caught up or is gone.
 
-    Between two heartbeats the actor's own steps are added to what the learner said last.
+    The actor's own steps that the learner cannot know of are added to what it said last.
     """
 
     def __init__(
@@ -47,17 +50,38 @@ class CatchUp:
         self._link, self._stop, self._now, self._sleep = link, stop, now, sleep
         self._heard: Mapping[str, float] = {}
         self._steps_since = 0
+        self._due_s: float | None = None
+        self._recent_s: deque[float] = deque()  # when the newest steps ended
+
+    def _in_transit(self) -> int:
+        """Steps so new that the learner, when it spoke, may not have had their rows."""
+        since_s = self._now() - TRANSIT_S
+        while self._recent_s and self._recent_s[0] < since_s:
+            self._recent_s.popleft()
+        return len(self._recent_s)
+
+    def _first_word_due(self, patience_s: float) -> float:
+        """Until when to wait for a learner that has just answered: it will say how far it is."""
+        if self._due_s is None:
+            self._due_s = self._now() + patience_s
+        return self._due_s
 
     def __call__(self) -> None:
         """One control step is over."""
         self._steps_since += 1
+        self._recent_s.append(self._now())
         progress_s, before = self._now(), None
         while not self._stop():
             status = self._link.status
-            if not status.connected or ROWS_AHEAD not in status.learner_stats:
+            if not status.connected:
                 return
+            if ROWS_AHEAD not in status.learner_stats:
+                if self._now() >= self._first_word_due(FIRST_WORD_S):
+                    return
+                self._sleep(NAP_S)
+                continue
             if status.learner_stats is not self._heard:
-                self._heard, self._steps_since = status.learner_stats, 0
+                self._heard, self._steps_since = status.learner_stats, self._in_transit()
             ahead = self._heard[ROWS_AHEAD]
             if ahead + self._steps_since <= SLACK_ROWS:
                 return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from daydreamer.actor.catch_up import PATIENCE_S, SLACK_ROWS, CatchUp
+from daydreamer.actor.catch_up import FIRST_WORD_S, PATIENCE_S, SLACK_ROWS, CatchUp
 
 
 @dataclass
@@ -28,7 +28,7 @@ class FakeLink:
     def sleep(self, duration_s: float) -> None:
         self.naps += 1
         self.now_s += duration_s
-        if self.naps % 100 == 0 and self.falls:
+        if self.falls and self.naps % 100 == 0:
             ahead = self.status.learner_stats["rows_ahead"] - 10
             self.status.learner_stats = {"rows_ahead": ahead}
 
@@ -53,6 +53,18 @@ def test_twin_goes_on_when_the_learner_has_caught_up() -> None:
     assert link.status.learner_stats["rows_ahead"] == SLACK_ROWS - 5
 
 
+def test_the_first_word_of_a_learner_is_waited_for_once() -> None:
+    link = FakeLink(0.0, falls=False)
+    link.status.learner_stats = {}
+    link.falls = False
+    pace = make(link)
+    pace()
+    assert link.now_s == pytest.approx(FIRST_WORD_S, abs=0.1)
+    naps = link.naps
+    pace()
+    assert link.naps == naps
+
+
 def test_prefill_is_collected_without_waiting() -> None:
     link = FakeLink(-500.0, falls=False)
     pace = make(link)
@@ -61,10 +73,9 @@ def test_prefill_is_collected_without_waiting() -> None:
     assert link.naps == 0
 
 
-@pytest.mark.parametrize("status", [FakeStatus(connected=False), FakeStatus()])
-def test_without_a_learner_or_its_figure_there_is_nothing_to_wait_for(status: FakeStatus) -> None:
+def test_without_a_learner_there_is_nothing_to_wait_for() -> None:
     link = FakeLink(1e9)
-    link.status = status
+    link.status = FakeStatus(connected=False)
     make(link)()
     assert link.naps == 0
 
