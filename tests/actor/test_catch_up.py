@@ -40,7 +40,7 @@ def make(link: FakeLink, stop: Callable[[], bool] = lambda: False) -> CatchUp:
 def test_twin_runs_ahead_by_the_slack_and_no_further() -> None:
     link = FakeLink(0.0, falls=False)
     pace = make(link)
-    for _ in range(SLACK_ROWS + 1):  # the first call hears the figure and counts from there
+    for _ in range(SLACK_ROWS):
         pace()
     assert link.naps == 0
     pace()
