@@ -80,6 +80,7 @@ class CatchUp:
                     return
                 self._sleep(NAP_S)
                 continue
+            self._due_s = None  # the next learner that answers is waited for again
             if status.learner_stats is not self._heard:
                 self._heard, self._steps_since = status.learner_stats, self._in_transit()
             ahead = self._heard[ROWS_AHEAD]
