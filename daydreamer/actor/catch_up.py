@@ -2,7 +2,8 @@
 
 A twin can run a hundred times faster than a learner trains; its rows would then be those of a
 policy that had no chance to learn from them. So where the control loop is not paced by real time,
-it is paced by the replay ratio: at most SLACK_ROWS ahead of what the updates have paid for.
+it is paced by the replay ratio: at most SLACK_ROWS ahead of what the updates have paid for. A
+learner that goes away is waited for a little; then the twin goes on alone, into its journal.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 SLACK_ROWS = 64  # about three seconds of an A1
 NAP_S = 0.01
 TRANSIT_S = 1.5  # from a row to the learner's figure: a chunk's age and its storing
-FIRST_WORD_S = 3.0  # of a learner that has just answered: three heartbeats
+FIRST_WORD_S = 3.0  # of a learner that is away, or has just answered: three heartbeats
 PATIENCE_S = 60.0  # for a learner that is there and makes no progress; one update takes seconds
 
 
@@ -50,7 +51,8 @@ class CatchUp:
         self._link, self._stop, self._now, self._sleep = link, stop, now, sleep
         self._heard: Mapping[str, float] = {}
         self._steps_since = 0
-        self._due_s: float | None = None
+        self._silent: bool | None = None  # was it connected, when it began to be silent?
+        self._due_s = 0.0
         self._recent_s: deque[float] = deque()  # when the newest steps ended
 
     def _in_transit(self) -> int:
@@ -60,11 +62,11 @@ class CatchUp:
             self._recent_s.popleft()
         return len(self._recent_s)
 
-    def _first_word_due(self, patience_s: float) -> float:
-        """Until when to wait for a learner that has just answered: it will say how far it is."""
-        if self._due_s is None:
-            self._due_s = self._now() + patience_s
-        return self._due_s
+    def _waits_for_word(self, connected: bool) -> bool:
+        """True while a learner that is away, or has just answered, may still say how far it is."""
+        if connected is not self._silent:
+            self._silent, self._due_s = connected, self._now() + FIRST_WORD_S
+        return self._now() < self._due_s
 
     def __call__(self) -> None:
         """One control step is over."""
@@ -73,14 +75,12 @@ class CatchUp:
         progress_s, before = self._now(), None
         while not self._stop():
             status = self._link.status
-            if not status.connected:
-                return
-            if ROWS_AHEAD not in status.learner_stats:
-                if self._now() >= self._first_word_due(FIRST_WORD_S):
+            if not status.connected or ROWS_AHEAD not in status.learner_stats:
+                if not self._waits_for_word(status.connected):
                     return
                 self._sleep(NAP_S)
                 continue
-            self._due_s = None  # the next learner that answers is waited for again
+            self._silent = None  # the next silence is waited out again
             if status.learner_stats is not self._heard:
                 self._heard, self._steps_since = status.learner_stats, self._in_transit()
             ahead = self._heard[ROWS_AHEAD]

@@ -193,7 +193,7 @@ class Conversation:
             away = "" if self._gone_s is None else f" after {now - self._gone_s:.1f} s"
             log.info("learner %s (run %s) answers%s", self.cfg.address, welcome.run, away)
         self.connected, self.refused, self._gone_s = True, None, None
-        self.last_welcome = welcome
+        self.last_welcome, self.learner_stats = welcome, {}
         self._progress_s = now
         self._outbox.welcome(welcome.high_water)
         self._inbox.begin(welcome.version)

@@ -73,11 +73,38 @@ def test_prefill_is_collected_without_waiting() -> None:
     assert link.naps == 0
 
 
-def test_without_a_learner_there_is_nothing_to_wait_for() -> None:
-    link = FakeLink(1e9)
+def test_a_learner_that_goes_away_is_waited_for_a_little_and_again_when_it_is_back() -> None:
+    link = FakeLink(0.0, falls=False)
+    pace = make(link)
+    pace()
+    assert link.now_s == 0.0
+    link.status = FakeStatus(connected=False, learner_stats={"rows_ahead": 0.0})
+    pace()
+    assert link.now_s == pytest.approx(FIRST_WORD_S, abs=0.1)
+    pace()
+    assert link.now_s == pytest.approx(FIRST_WORD_S, abs=0.1)
+    link.status = FakeStatus(connected=True)
+    pace()
+    assert link.now_s == pytest.approx(2 * FIRST_WORD_S, abs=0.1)
+
+
+def test_a_learner_that_comes_back_in_time_holds_the_twin_at_its_slack() -> None:
+    link = FakeLink(0.0, falls=False)
     link.status = FakeStatus(connected=False)
-    make(link)()
-    assert link.naps == 0
+
+    def answer(duration_s: float) -> None:
+        link.now_s += duration_s
+        if link.now_s > 1.0:
+            link.status.connected = True
+        if link.now_s > 2.0 and not link.status.learner_stats:
+            link.status.learner_stats = {"rows_ahead": float(SLACK_ROWS)}
+
+    steps = 0
+    pace = CatchUp(link, stop=lambda: link.now_s > 5, now=lambda: link.now_s, sleep=answer)  # type: ignore[arg-type]
+    while link.now_s < 5:
+        pace()
+        steps += 1
+    assert steps <= 2
 
 
 def test_a_learner_without_progress_is_not_waited_for_forever(
