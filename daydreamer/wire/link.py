@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1  # the longest nap; news and send() end it at once
 RETRY_S = 1.0  # between two attempts after a failure on this side, such as a full disk
+CHUNKS_A_STEP = (
+    4  # journalled before the learner is listened to: a slow disk may take 0.1 s for one
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ class Link:
             while not self._is_over():
                 self._step()
             self._failed_s = -1e9  # one last attempt
-            self._journal_queue()  # what was sent during the last moment is not lost either
+            # What was sent during the last moment is not lost either.
+            self._journal_queue(self.cfg.max_queued)
             if self._queue:
                 log.error(
                     "%d chunks are lost: the journal %s took none until the end (%s)",
@@ -187,9 +191,10 @@ class Link:
             # A DEALER is writable from the moment it is connected: then Hello leaves at once.
             hello = zmq.POLLOUT if self._talk.hello_is_due() else 0
             poller.register(sock, zmq.POLLIN | hello)
-            poller.poll(round(1000 * min(POLL_S, self.cfg.heartbeat_s / 2)))
+            wait_s = 0.0 if self._has_work() else min(POLL_S, self.cfg.heartbeat_s / 2)
+            poller.poll(round(1000 * wait_s))
             drain_wake(self._reader)
-            self._journal_queue()
+            self._journal_queue(CHUNKS_A_STEP)
             self._receive(sock)
             if not self._talk.keep_time():
                 # A fresh socket connects at once, without waiting for TCP to give up.
@@ -205,10 +210,14 @@ class Link:
             self._drop_socket(linger_ms=0)
             time.sleep(RETRY_S)
 
-    def _journal_queue(self) -> None:
-        if self._clock() - self._failed_s < RETRY_S:
+    def _has_work(self) -> bool:
+        """Chunks wait, and the journal did not refuse one a moment ago."""
+        return bool(self._queue) and self._clock() - self._failed_s >= RETRY_S
+
+    def _journal_queue(self, most: int) -> None:
+        if not self._has_work():
             return
-        while self._queue:
+        for _ in range(min(most, len(self._queue))):
             if not self._journal_one(self._queue[0]):
                 self._failed_s = self._clock()
                 return

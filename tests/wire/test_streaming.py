@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -409,6 +410,32 @@ def test_full_disk_on_the_robot_is_reported_and_survived(bench: Bench) -> None:
     blocker.unlink()
     eventually(lambda: len(store.stored) == 5 - link.status.dropped)
     assert link.status.error is None
+
+
+def test_a_disk_slower_than_the_actor_does_not_keep_the_link_from_listening(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    server = bench.server(store)
+    append = Journal.append_frames
+
+    def slow(self: Journal, session: str, sequence: int, frames: list[bytes]) -> None:
+        time.sleep(0.02)
+        append(self, session, sequence, frames)
+
+    monkeypatch.setattr(Journal, "append_frames", slow)
+    link = Link(link_config(str(server.bound_address), bench.folder))
+    link.send(make_chunk(0))
+    link.start()
+    sent = 1
+    while not link.status.connected and sent < 300:
+        link.send(make_chunk(sent))
+        sent += 1
+        time.sleep(0.01)
+    connected = link.status.connected  # although chunks came twice as fast as the disk took them
+    assert link.close(drain_s=30)
+    assert connected
+    assert len(store.stored) == sent
 
 
 def test_rows_that_found_no_disk_until_the_end_are_said_to_be_lost(
