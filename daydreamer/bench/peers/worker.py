@@ -16,7 +16,7 @@ from typing import Any
 
 import daydreamer
 from daydreamer.bench.peers.contestants import Contestant
-from daydreamer.process import PARENT, thread_environment
+from daydreamer.process import PARENT, WAITING, thread_environment
 
 ROOT = Path(daydreamer.__file__).parents[1]
 END_S = 5.0  # between the pipe's end and SIGKILL
@@ -29,6 +29,12 @@ class WorkerError(RuntimeError):
     def __init__(self, name: str, what: str) -> None:
         super().__init__(f"{name} {what}")
         self.name = name
+
+
+def _threads_of(contestant: Contestant, threads: int) -> dict[str, str]:
+    """How OpenMP's threads wait is our own choice: peers have OpenMP as it is on its own."""
+    found = thread_environment(threads)
+    return found if contestant.is_ours else {k: v for k, v in found.items() if k not in WAITING}
 
 
 class Worker:
@@ -51,8 +57,7 @@ class Worker:
                 start_new_session=True,  # a group, so that a compiler's helpers end with it
                 env={
                     **os.environ,
-                    # Idle contestants sleep: a spinning thread would slow whoever's turn it is.
-                    **thread_environment(threads),
+                    **_threads_of(contestant, threads),
                     "OPENBLAS_NUM_THREADS": "1",  # numpy's: our policy step, which has one
                     "PYTHONPATH": str(ROOT),
                     PARENT: str(os.getpid()),

@@ -113,10 +113,12 @@ def busy_s() -> float:
 
 def main(words: list[str]) -> None:
     """Alternate, write the raw data, print the table."""
+    from daydreamer.process import thread_environment
+
     given = dict(word.split("=", 1) for word in words)
     here = str(Path(__file__).resolve().parents[3])
     steps = [step for step in VARIANTS if step != "before" or "before" in given]
-    env = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "2"}
+    env = {**os.environ, **thread_environment(2)}
     workers = {}
     for step in steps:
         path = given["before"] if step == "before" else here
