@@ -152,7 +152,7 @@ class Link:
             self._close_s = self._clock() + drain_s
             wake(self._writer)
         if self._thread is None:
-            self._journal_queue()
+            self._journal_queue(self.cfg.max_queued)
         else:
             # Beyond the drain only a disk that hangs can hold the thread; then it is left behind.
             self._thread.join(timeout=drain_s + 5.0)
