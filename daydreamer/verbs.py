@@ -98,7 +98,9 @@ ends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.
         "daydreamer.learner.main:main",
         "the learner alone: stores experience, trains, publishes policies",
         "learner task=NAME run=DIR [bind=tcp://HOST:PORT] [insecure=true] [key=value] ...",
-        _RUN,
+        _RUN
+        + """
+On several GPUs: `torchrun --nproc-per-node=N -m daydreamer learner ...`, docs/distributed.md.""",
         ("run", "learner", "agent", "wire"),
         of_run=True,
     ),
