@@ -145,17 +145,14 @@ def main(words: list[str]) -> None:
                 others = (busy_s() - start_busy_s - answer["cpu_s"]) / took_s / 2
                 clean = others <= LIMIT
                 found.append({"step": step, "round": number, "others": others, **answer})
-                say(
-                    f"{number + 1} {step}: {answer['wall_s']:.3f} s, others {others:.0%}",
-                    flush=True,
-                )
+                say(f"{number + 1} {step}: {answer['wall_s']:.3f} s, others {others:.0%}")
                 if clean:
                     break
                 time.sleep(1)
+        Path(given["out"]).write_text("".join(json.dumps(line) + "\n" for line in found))
     for worker in workers.values():
         worker.stdin.close()
         worker.wait(30)
-    Path(given["out"]).write_text("\n".join(json.dumps(line) for line in found) + "\n")
     show(found)
 
 
