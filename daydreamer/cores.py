@@ -50,6 +50,11 @@ class OtherLoad:
         self._tick_s = 1 / os.sysconf("SC_CLK_TCK")
         self._last = self._read()
 
+    @property
+    def cores(self) -> int:
+        """How many are watched: all that this process may run on, whatever its quota of them."""
+        return len(self._cores)
+
     def look(self) -> float | None:
         """Cores busy with others since the last look, or None where nothing tells.
 

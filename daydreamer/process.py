@@ -99,7 +99,7 @@ def thread_environment(threads: int) -> dict[str, str]:
     few microseconds and then sleep. What a user set is left alone.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
-    waiting = {} if "OMP_WAIT_POLICY" in os.environ else WAITING
+    waiting = {} if WAITING.keys() & os.environ.keys() else WAITING
     return {**dict.fromkeys(names, str(threads)), **waiting}
 
 

@@ -69,13 +69,16 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
 
 
 def test_a_thread_limit_holds_for_every_native_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     pools = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
     waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
     assert thread_environment(2) == {**dict.fromkeys(pools, "2"), **waiting}
     assert thread_environment(0) == waiting
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert thread_environment(0) == {}
+    for name, value in {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"}.items():
+        with monkeypatch.context() as own:
+            own.setenv(name, value)
+            assert thread_environment(0) == {}
 
 
 def test_the_log_goes_to_a_file_too(tmp_path: Path) -> None:

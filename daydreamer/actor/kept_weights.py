@@ -7,6 +7,7 @@ had a policy a minute ago.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,18 +35,18 @@ class KeptWeights:
         self._path = folder / FILE
         self._every_s, self._now = every_s, now
         self._written_s = -float("inf")
-        self._waiting: Weights | None = None
+        self._waiting: tuple[Weights, float] | None = None  # and when they came, seconds since 1970
 
     def keep(self, weights: Weights) -> None:
         """These are in use now."""
-        self._waiting = weights
+        self._waiting = weights, time.time()
         if self._now() - self._written_s >= self._every_s:
-            self._write(weights)
+            self._write(*self._waiting)
 
     def close(self) -> None:
         """Write what waits."""
         if self._waiting is not None:
-            self._write(self._waiting)
+            self._write(*self._waiting)
 
     def read(self) -> tuple[Weights, float] | None:
         """The weights kept and the seconds since, or None where there are none to be trusted."""
@@ -59,13 +60,17 @@ class KeptWeights:
             log.warning("the policy kept in %s is left aside: %s", self._path, error)
             return None
 
-    def _write(self, weights: Weights) -> None:
+    def _write(self, weights: Weights, came_s: float) -> None:
         self._waiting, self._written_s = None, self._now()
         temporary = self._path.with_suffix(".tmp")
         try:
             # They came as float16: this is lossless.
             blob = pack_weights(weights.tensors, weights.version, weights.cut_time_s, half=True)
-            temporary.write_bytes(blob)
+            with temporary.open("wb") as file:
+                file.write(blob)
+                file.flush()
+                os.fsync(file.fileno())  # complete or as it was before, also after a power cut
+            os.utime(temporary, (came_s, came_s))  # their age, not the file's
             temporary.replace(self._path)
         except OSError as error:
             log.warning("policy version %d cannot be kept: %s", weights.version, error)

@@ -32,6 +32,7 @@ class Recorder:
     ) -> None:
         """chunk_age_s: how long a row may wait for its chunk to fill. send must not block."""
         self.sequence = -1  # of the last chunk sent
+        self.rows = 0  # of this session, those in the open chunk included
         self._run, self._actor, self._session = run, actor, session
         self._chunk_rows, self._chunk_age_s = chunk_rows, chunk_age_s
         self._send = send
@@ -62,7 +63,14 @@ class Recorder:
         self._append(arrival, time_s, action, version=version, who=who, first=False)
         if arrival.is_last:
             self._emit(self._rows)
-        elif self._rows > self._chunk_rows or self._now() - self._opened_s >= self._chunk_age_s:
+        elif self._rows > self._chunk_rows:
+            self._emit(self._rows - 1)
+        else:
+            self.send_old()
+
+    def send_old(self) -> None:
+        """Send the open chunk if its oldest row has waited long enough. add() does this too."""
+        if self._rows and self._now() - self._opened_s >= self._chunk_age_s:
             self._emit(self._rows - 1)
 
     def interrupt(self) -> None:
@@ -103,6 +111,7 @@ class Recorder:
         columns["actor"][row] = who
         self._last_time_s = time_s
         self._rows += 1
+        self.rows += 1
 
     def _emit(self, rows: int) -> None:
         """Send the first `rows` of the open chunk; what is left opens the next one."""

@@ -190,8 +190,9 @@ def _drive(
             beat=beat,
             stalls=lambda: 0 if watchdog is None else watchdog.stalls,
         )
-        version = _first_policy(link, runner, stop)
-        if cfg.mode == "lockstep":
+        kept = None if cfg.mode == "lockstep" else KeptWeights(folder)
+        version = _first_policy(link, runner, kept, stop)
+        if kept is None:
             turns = Turns(
                 link,
                 recorder,
@@ -206,24 +207,29 @@ def _drive(
                 loop.run(over, turns)
                 turns.finish()
         else:
-            kept = KeptWeights(folder)
             if version == NO_POLICY and not link.status.connected:
                 _start_from(kept, runner)
             loader = WeightsLoader(link.newest_weights, runner, keep=kept.keep)
             with contextlib.closing(kept), _running(report, watchdog, loader):
                 # A robot waits for nobody; a twin as fast as it can would outrun its learner.
-                pace = None if cfg.actor.realtime else CatchUp(link, stop=stop)
+                pace = None if cfg.actor.realtime else CatchUp(link, recorder, stop=stop)
                 loop.run(over, pace or (lambda: None))
     _conclude(clock, loop.steps, progress)
 
 
-def _first_policy(link: Link, runner: PolicyRunner, stop: StopFlag) -> int:
+def _first_policy(
+    link: Link, runner: PolicyRunner, kept: KeptWeights | None, stop: StopFlag
+) -> int:
     """Load the learner's policy, if it has one, before the robot moves. Its version, or -1."""
     end_s = time.monotonic() + POLICY_WAIT_S
     while link.status.newest_version_seen > NO_POLICY and not stop() and time.monotonic() < end_s:
         weights = link.wait_weights(0, 0.1)
         if weights is not None:
-            return weights.version if runner.load(weights) else NO_POLICY
+            if not runner.load(weights):
+                return NO_POLICY
+            if kept is not None:
+                kept.keep(weights)
+            return weights.version
     return NO_POLICY
 
 

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daydreamer.cores import OtherLoad, available_cores
+from daydreamer.cores import OtherLoad
 
 OTHERS_LIMIT = 0.06  # of the cores; more than this makes an update visibly slower
 ROUND_S = 1.0  # at least: the kernel accounts for others in steps of 10 ms
 TRIES = 3  # times as many are begun at most ...
 PATIENCE_S = 10.0  # ... and none after so long, or the time of TRIES, for each that is wanted
 LULL_S, LOOK_S = 10.0, 0.5  # after a disturbed round, wait this long at most for a quiet machine
-ENOUGH = 3  # clean rounds that a figure needs
+ENOUGH = 3  # clean rounds that a figure needs, unless fewer were wanted
 
 Say = Callable[[str], None]
 
@@ -26,8 +26,10 @@ class Rounds:
 
     clean: list[float] = field(default_factory=list)
     disturbed: list[float] = field(default_factory=list)
+    wanted: int = 0
 
     def __iadd__(self, other: Rounds) -> Rounds:
+        self.wanted += other.wanted
         self.clean += other.clean
         self.disturbed += other.disturbed
         return self
@@ -35,7 +37,7 @@ class Rounds:
     @property
     def is_enough(self) -> bool:
         """Whether the clean rounds make a figure."""
-        return len(self.clean) >= ENOUGH
+        return len(self.clean) >= max(1, min(ENOUGH, self.wanted))
 
     @property
     def median_s(self) -> float:
@@ -58,7 +60,6 @@ class Guard:
         Does the work once, to see how long it takes.
         """
         self._work, self._say, self._own_s = work, say, own_s
-        self._cores = available_cores()
         start_s = time.perf_counter()
         work()
         once_s = max(time.perf_counter() - start_s, 1e-6)
@@ -67,7 +68,7 @@ class Guard:
 
     def rounds(self, name: str, wanted: int) -> Rounds:
         """Up to `wanted` clean rounds, with as many tries and as much patience."""
-        found, end_s = Rounds(), time.perf_counter() + self._patience_s * wanted
+        found, end_s = Rounds(wanted=wanted), time.perf_counter() + self._patience_s * wanted
         for _ in range(TRIES * wanted):
             if len(found.clean) == wanted or time.perf_counter() >= end_s:
                 break
@@ -76,7 +77,7 @@ class Guard:
             for _ in range(self._pieces):
                 self._work()
             each_s = (time.perf_counter() - start_s) / self._pieces
-            share = (others.look() or 0.0) / self._cores
+            share = (others.look() or 0.0) / others.cores
             is_clean = share <= OTHERS_LIMIT
             (found.clean if is_clean else found.disturbed).append(each_s)
             verdict = "" if is_clean else ", does not count"
@@ -92,5 +93,5 @@ class Guard:
         end_s, others = time.perf_counter() + LULL_S, OtherLoad(own_s=self._own_s)
         while time.perf_counter() < end_s:
             time.sleep(LOOK_S)
-            if (others.look() or 0.0) / self._cores <= OTHERS_LIMIT:
+            if (others.look() or 0.0) / others.cores <= OTHERS_LIMIT:
                 return

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from daydreamer import interrupts
 from daydreamer.agents.agent import build_agent
 from daydreamer.bench.figures import Figure, figure
-from daydreamer.bench.guard import Guard, Rounds
+from daydreamer.bench.guard import ENOUGH, Guard, Rounds
 from daydreamer.bench.loopback import Loopback, loopback
 from daydreamer.bench.workloads import Workload, choose
 from daydreamer.learner.sampler import DirectSampler, PrefetchSampler
@@ -28,6 +28,7 @@ ROWS_PER_S = 400.0  # 20 robots at 20 Hz, or one twin at twenty times that
 PREFILL_CHUNKS = 100  # of 20 rows
 CPU_ROUNDS, CPU_S = 5, 3.0
 PAIRS, PAIR_ROUNDS = 5, 2  # with rows and without, in turns
+WARM_UPDATES = 3
 BATCH_WAIT_S = 60.0
 
 
@@ -71,6 +72,8 @@ def _updates(workload: Workload, ends: Loopback) -> Iterator[Figure]:
     found = {"alone": Rounds(), "ingesting": Rounds()}
     slower, rates = [], []
     try:
+        for _ in range(WARM_UPDATES):
+            update()
         watch = Guard(update, _say, own_s=lambda: time.process_time() + ends.robot.cpu_s())
         for _ in range(PAIRS):
             alone = watch.rounds("alone", PAIR_ROUNDS)
@@ -87,13 +90,16 @@ def _updates(workload: Workload, ends: Loopback) -> Iterator[Figure]:
         sampler.close()
     yield figure(workload.name, "rows_ingested", "rows/s", rates)
     for where, both in found.items():
-        if both.clean:
+        if both.is_enough:
             yield figure(workload.name, f"update_{where}", "s", both.clean)
         yield figure(workload.name, f"update_{where}_discarded", "rounds", [len(both.disturbed)])
-    if slower:
+    if len(slower) >= ENOUGH:
         yield figure(workload.name, "slower_by_ingest", "%", slower)
     else:
-        _say("no undisturbed pair of rounds: there is no figure for slower_by_ingest")
+        _say(
+            f"{len(slower)} pairs of rounds were undisturbed, {ENOUGH} are needed: there is no "
+            "figure for slower_by_ingest. Run again when the machine is quiet."
+        )
 
 
 def _say(text: str) -> None:
@@ -103,12 +109,16 @@ def _say(text: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Prints the figures of one workload."""
+    interrupts.end_at_once()
     interrupts.unwind()  # so that its folder and the robot's process go with it
     follow_parent()
     (workload,) = choose(words)
-    for found in figures(workload):
-        sys.stdout.write(json.dumps(asdict(found)) + "\n")
-        sys.stdout.flush()
+    try:
+        for found in figures(workload):
+            sys.stdout.write(json.dumps(asdict(found)) + "\n")
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return interrupts.INTERRUPTED
     return 0
 
 

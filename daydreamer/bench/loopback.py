@@ -16,7 +16,7 @@ from typing import Any
 from daydreamer.bench.robot import RUN, schema_of
 from daydreamer.bench.workloads import Workload
 from daydreamer.learner.ingest import Ingest
-from daydreamer.process import thread_environment
+from daydreamer.process import PARENT, thread_environment
 from daydreamer.replay.archive import Archive
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
@@ -35,7 +35,8 @@ class Robot:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **thread_environment(1)},  # as an actor's
+            # Threads as an actor has them.
+            env={**os.environ, **thread_environment(1), PARENT: str(os.getpid())},
         )
 
     def tell(self, line: str) -> None:

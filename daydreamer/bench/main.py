@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
+from daydreamer import interrupts
 from daydreamer.bench.figures import Figure
 from daydreamer.config.errors import ConfigError, nearest
 
@@ -32,6 +33,7 @@ def main(words: list[str]) -> int:
     bench: Callable[[Sequence[str]], Iterator[Figure]] = getattr(
         importlib.import_module(module), function
     )
+    interrupts.unwind()  # so that temporary folders and processes go with it
     figures = []
     for found_figure in bench(settings):
         figures.append(found_figure)

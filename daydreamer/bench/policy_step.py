@@ -23,7 +23,7 @@ from daydreamer.bench.memory import resident_mib
 from daydreamer.bench.scenes import film
 from daydreamer.bench.workloads import Workload, choose
 from daydreamer.config import load
-from daydreamer.cores import OtherLoad, available_cores
+from daydreamer.cores import OtherLoad
 from daydreamer.models.numpy_policy import NumpyPolicy
 from daydreamer.process import follow_parent
 from daydreamer.wire.rows import Array
@@ -97,7 +97,8 @@ class Robot:
 
     def load(self, blob: Path) -> None:
         """All that the link and the loading thread do with a blob that arrived."""
-        assert self._runner.load(unpack_weights(blob.read_bytes()))
+        if not self._runner.load(unpack_weights(blob.read_bytes())):
+            raise RuntimeError(f"the policy in {blob} was refused; the log says why")
 
     def step(self) -> None:
         """One choice, as the control loop asks for it."""
@@ -116,7 +117,7 @@ def _latencies(
     for _ in range(TRIES * wanted):
         others = OtherLoad()
         found = run()
-        share = (others.look() or 0.0) / available_cores()
+        share = (others.look() or 0.0) / others.cores
         is_clean = share <= guard.OTHERS_LIMIT
         (clean if is_clean else disturbed).append(found)
         sys.stderr.write(

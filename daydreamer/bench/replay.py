@@ -51,7 +51,7 @@ def bench_replay(words: Sequence[str]) -> Iterator[Figure]:
 
 def _memory(workload: Workload) -> Iterator[Figure]:
     gc.collect()
-    before_mib = resident_mib() or 0.0
+    before_mib = resident_mib()
     replay = SequenceReplay(schema_of(workload), workload.replay_rows)
     columns = some_columns(workload, CHUNK_ROWS)
     columns["is_first"][:] = False
@@ -73,7 +73,8 @@ def _memory(workload: Workload) -> Iterator[Figure]:
 
     while len(replay) < workload.replay_rows - CHUNK_ROWS:
         add()
-    yield figure(workload.name, "memory", "MiB", [(resident_mib() or 0.0) - before_mib])
+    if before_mib is not None and (now_mib := resident_mib()) is not None:
+        yield figure(workload.name, "memory", "MiB", [now_mib - before_mib])
     yield rate(workload.name, "rows_added", "rows/s", add)
     sampled = rate(workload.name, "rows_sampled", "rows/s", sample)
     yield sampled

@@ -26,6 +26,7 @@ from daydreamer.actor.policy_runner import PolicyRunner, WeightsLoader
 from daydreamer.bench.scenes import film
 from daydreamer.bench.workloads import Workload, choose
 from daydreamer.models.numpy_policy import NumpyPolicy
+from daydreamer.process import follow_parent
 from daydreamer.wire.journal import Journal
 from daydreamer.wire.link import Link, LinkConfig
 from daydreamer.wire.names import new_session
@@ -74,6 +75,7 @@ def main(address: str, folder: str, name: str, aside: str) -> None:
 
     aside: 1 for a robot that is to leave disk and cores to what is measured, as if it had its own.
     """
+    follow_parent()
     if aside == "1":
         os.nice(19)
     workload = choose([f"workload={name}"])[0]
@@ -111,8 +113,9 @@ def _timed(link: Link, send: Callable[[], int]) -> dict[str, float]:
     # Not the journal's depth: what is in the link's queue is not in the journal yet.
     stored = link.status.stored
     rows = send()
+    end_s = time.perf_counter() + PATIENCE_S
     while link.status.stored < stored + rows // CHUNK_ROWS:
-        if time.perf_counter() > start_s + PATIENCE_S:
+        if time.perf_counter() > end_s:
             raise TimeoutError(f"rows are not stored after {PATIENCE_S:g} s: {link.status}")
         time.sleep(0.001)
     return {

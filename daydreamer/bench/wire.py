@@ -206,6 +206,8 @@ def _policies(workload: Workload, ends: Loopback) -> Iterator[Figure]:
     if not taken:
         raise RuntimeError(f"no policy of {name} took over within {POLICY_WAIT_S:g} s of its cut")
     yield figure(name, "cut_to_swap", "ms", taken)
+    # Superseded before they took over: slower than POLICY_WAIT_S.
+    yield figure(name, "cut_to_swap_missing", "policies", [len(cut_s) - 1 - len(taken)])
 
 
 def _milliseconds(name: str, metric: str, work: Callable[[], object]) -> Figure:

@@ -50,7 +50,7 @@ IDLE, SETTINGS, STATE, UPDATE, STOP = range(5)
 _TREE = "$tree"
 
 
-class RankLostError(RuntimeError):
+class RankLostError(Exception):
     """Another process of this learner is gone or silent. Says what to do."""
 
 
@@ -203,7 +203,7 @@ class LeadingAgent:
     def __init__(self, agent: Agent, team: Team, stop: StopFlag) -> None:
         self._agent, self._team, self._stop = agent, team, stop
         self._spoke_s = time.monotonic()
-        self.is_midway = False  # in an update, where others wait for no word
+        self.is_midway = False  # in an exchange, in which others expect no new word
 
     @property
     def updates(self) -> int:
@@ -219,18 +219,15 @@ class LeadingAgent:
             )
             for name, x in batch.items()
         }
-        self.is_midway = True
-        self._team.tell(UPDATE, json.dumps(layout).encode())
-        metrics = _update(self._agent, self._team, layout, batch)
-        self.is_midway = False
-        self._spoke_s = time.monotonic()
-        return metrics
+        with self._midway():
+            self._team.tell(UPDATE, json.dumps(layout).encode())
+            return _update(self._agent, self._team, layout, batch)
 
     def wants_stop(self) -> bool:
         """Whether any rank was asked to stop. Call between updates: it is also a sign of life."""
         if time.monotonic() - self._spoke_s >= BEAT_S:
-            self._team.tell(IDLE)
-            self._spoke_s = time.monotonic()
+            with self._midway():
+                self._team.tell(IDLE)
         return self._stop()
 
     def policy_arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -246,7 +243,15 @@ class LeadingAgent:
         self._agent.load_state_dict(state)
         plain, tensors = state_tree.split(state)
         tree = torch.frombuffer(bytearray(json.dumps(plain).encode()), dtype=torch.uint8)
-        self._team.tell(STATE, save_tensors({**tensors, _TREE: tree}))
+        with self._midway():
+            self._team.tell(STATE, save_tensors({**tensors, _TREE: tree}))
+
+    @contextlib.contextmanager
+    def _midway(self) -> Iterator[None]:
+        self.is_midway = True
+        yield
+        self.is_midway = False  # and stays True when something was raised
+        self._spoke_s = time.monotonic()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from daydreamer.learner.publisher import Publisher
 from daydreamer.learner.resume import freeze
 from daydreamer.learner.trainer import Trainer
 from daydreamer.telemetry.metrics import MetricsLog
-from daydreamer.wire.messages import ROWS_AHEAD
 from daydreamer.wire.server import PeerStatus
 
 log = logging.getLogger(__name__)
@@ -35,14 +34,13 @@ class Housekeeping:
         checkpoints: Checkpoints,
         metrics: MetricsLog,
         peers: Callable[[], Mapping[str, PeerStatus]],
-        tell: Callable[[Mapping[str, float]], None],
         has_trouble: Callable[[], bool],
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cfg, self._trainer, self._ingest = cfg, trainer, ingest
         self._publisher, self._checkpoints, self._metrics = publisher, checkpoints, metrics
-        self._peers, self._tell, self._now = peers, tell, now
+        self._peers, self._now = peers, now
         self._has_trouble = has_trouble
         self._logged_s = self._saved_s = now()
         self._logged_updates = trainer.agent.updates
@@ -57,9 +55,7 @@ class Housekeeping:
         self.keep_time()
 
     def keep_time(self) -> None:
-        """Metrics and checkpoint, when due; what actors are told with each heartbeat, always."""
-        trainer = self._trainer
-        self._tell({ROWS_AHEAD: trainer.limiter.rows_ahead(trainer.agent.updates)})
+        """Metrics and checkpoint, when due."""
         time_s = self._now()
         if time_s - self._logged_s >= self._cfg.log_every_s:
             self.write_metrics()

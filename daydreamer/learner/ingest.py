@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 
 from daydreamer.replay.archive import Archive
 from daydreamer.replay.limiter import ReplayRatioLimiter
@@ -28,6 +28,7 @@ class Ingest:
         self._line: deque[Chunk] = deque()
         self._arrived = threading.Condition()
         self.turns: dict[str, int] = {}  # newest sequence taken of each session
+        self.rows_of: Counter[str] = Counter()  # stored of each session
         self.control_steps = 0  # stored, of the whole run: every row but an episode's first
 
     def load(self, archive: Archive, rows_done: int) -> None:
@@ -40,6 +41,7 @@ class Ingest:
         taken = summary.rows_ever - summary.rows  # evicted
         self._limiter.load_state_dict({"rows": taken})
         self.control_steps = taken
+        self.rows_of.update({name: was.rows_ever for name, was in summary.sessions.items()})
         met: set[str] = set()
         for chunk in archive.chunks():
             if chunk.session not in met:
@@ -62,6 +64,7 @@ class Ingest:
         """A chunk is safely on the disk: use it."""
         with self._arrived:
             self._count_steps(chunk)
+            self.rows_of[chunk.session] += len(chunk)
             if self._in_turns:
                 self._line.append(chunk)
             else:

@@ -33,6 +33,7 @@ from daydreamer.replay.archive import Archive
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.telemetry.metrics import MetricsLog
+from daydreamer.wire.messages import ROWS_AHEAD, ROWS_STORED
 from daydreamer.wire.rows import make_schema
 from daydreamer.wire.server import Server, ServerConfig
 
@@ -41,24 +42,28 @@ log = logging.getLogger(__name__)
 
 def run_session(cfg: Config, stop: StopFlag, launch: Launch) -> int:
     """Learn until stop(); leaves a checkpoint. Returns the exit code."""
-    folder = cfg.folder / "learner"
-    with contextlib.ExitStack() as stack:
-        if launch.rank == 0:
-            stack.enter_context(claim(folder, "a learner for this run", "choose another run=DIR"))
-            save_config_once(cfg)
-        if cfg.learner.threads:
-            torch.set_num_threads(cfg.learner.threads)
-        seed_everything(cfg.seed)
-        device = _device(cfg.learner.device, launch)
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
+            if launch.rank == 0:
+                claimed = claim(
+                    cfg.folder / "learner", "a learner for this run", "choose another run=DIR"
+                )
+                stack.enter_context(claimed)
+                save_config_once(cfg)
+            seed_everything(cfg.seed)
+            device = _device(cfg.learner.device, launch)
+            # Ranks must compute alike to the last digit, as must a lockstep run that is repeated; a
+            # GPU's updates need no threads.
+            adapts = device == "cpu" and launch.size == 1 and cfg.mode != "lockstep"
+            threads = Threads(cfg.learner.threads, follow=adapts)
             team = stack.enter_context(joined(launch, _shared_settings(cfg), stop, device))
             if launch.rank == 0:
-                _learn(cfg, device, team, stop, stack)
+                _learn(cfg, device, threads, team, stop, stack)
             else:
                 follow(_build_agent(cfg, device, team.ranks), team)
-        except (TrainingError, CheckpointError, RankLostError) as error:
-            log.error("%s", error)
-            return 1
+    except (TrainingError, CheckpointError, RankLostError) as error:
+        log.error("%s", error)
+        return 1
     return stop.exit_code
 
 
@@ -77,7 +82,12 @@ def _build_agent(cfg: Config, device: str, ranks: Ranks) -> Agent:
 
 
 def _learn(
-    cfg: Config, device: str, team: Team, stop: StopFlag, stack: contextlib.ExitStack
+    cfg: Config,
+    device: str,
+    threads: Threads,
+    team: Team,
+    stop: StopFlag,
+    stack: contextlib.ExitStack,
 ) -> None:
     own, folder, in_turns = cfg.learner, cfg.folder / "learner", cfg.mode == "lockstep"
     agent = _build_agent(cfg, device, team.ranks)
@@ -130,6 +140,10 @@ def _learn(
         on_chunk=ingest.store,
         # Actors count control steps towards the run's end: an episode's first row is none.
         step_count=lambda: ingest.control_steps,
+        figures=lambda session: {
+            ROWS_AHEAD: limiter.rows_ahead(trainer.agent.updates),
+            ROWS_STORED: ingest.rows_of[session],
+        },
     )
     publisher = Publisher(
         server.publish, every_updates=own.publish_every_updates, every_s=own.publish_every_s
@@ -143,11 +157,9 @@ def _learn(
         checkpoints,
         metrics,
         server.peers,
-        server.set_stats,
         lambda: server.failure is not None,
     )
     housekeeping.publish()  # before the first actor asks
-    housekeeping.keep_time()  # so that a twin knows from its first step on how far it may go
     stack.enter_context(server)
     stack.enter_context(announced(folder, server.bound_address or own.bind))
     log.info(
@@ -164,14 +176,12 @@ def _learn(
                 contextlib.closing(PrefetchSampler(direct, pin=device != "cpu"))
             )
             publisher.start()
-            # Ranks must compute alike to the last digit; a GPU's updates need no threads.
-            follow = device == "cpu" and team.ranks.size == 1
-            threads = Threads(own.threads, follow=follow)
             train_freely(trainer, ingest, housekeeping, threads, should_stop)
     finally:
         publisher.close()
         server.close()
-        housekeeping.write_metrics()
+        if not team.is_broken:  # else a GPU may wait for a sum that never comes
+            housekeeping.write_metrics()
     housekeeping.save()
     log.info("stopped after %d updates", trainer.agent.updates)
 

@@ -32,19 +32,23 @@ class Threads:
         *,
         follow: bool = True,
         cores: int | None = None,
+        all_cores: int | None = None,
         others: Callable[[], float | None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """wanted: so many, always; 0: all cores, and with `follow` those that are free.
 
         Sums are split among threads, so that their number shows in the last digits: a run that
-        must be repeatable does not follow. cores, others, now: what tests replace.
+        must be repeatable does not follow. cores, all_cores, others, now: what tests replace.
         """
         self._cores = available_cores() if cores is None else cores
         # OpenMP's default: the physical cores, or what the environment says.
         self._most = wanted or min(torch.get_num_threads(), self._cores)
         self._follow = follow and not wanted and self._most > 1
-        self._others = OtherLoad().look if others is None else others
+        load = OtherLoad()
+        self._others = load.look if others is None else others
+        # A quota leaves a share of the machine's time, on whichever cores are free.
+        self._all_cores = all_cores or (load.cores if cores is None else cores)
         self._now = now
         self._looked_s = now()
         self._calm = 0
@@ -58,7 +62,8 @@ class Threads:
         others = self._others()
         if others is None:  # nothing tells
             return
-        free, threads = self._cores - others, torch.get_num_threads()
+        free = min(self._cores, self._all_cores - others)
+        threads = torch.get_num_threads()
         self._calm = self._calm + 1 if free >= threads + MORE else 0
         if free < threads - 1 + LESS:
             self._set(int(free + 1 - LESS))

@@ -1,12 +1,12 @@
 """Long batches of independent beliefs, a few thousand at a time.
 
-What a network computes for so many beliefs stays in a processor's cache, and only results are kept:
-a fraction of the memory, and of the time. On a GPU, all beliefs are one chunk.
+Only results are kept of what a network computes for so many beliefs: a fraction of the memory.
+Small chunks take more time (docs/results/performance.md). On a GPU, all beliefs are one chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from daydreamer.models.rssm import Latent
 
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 7680  # half of what W1 imagines, all of size=small
 
 
 def read_frozen(head: nn.Module, latent: Latent) -> Tensor:
@@ -47,6 +47,12 @@ def _slices(rows: int, like: Tensor) -> Iterator[slice]:
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
+def _grad(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Each product in the type that it had forwards: autocast would have its own way with them."""
+    with torch.autocast(loss.device.type, enabled=False):
+        return torch.autograd.grad(loss, inputs)
+
+
 class _ReadFrozen(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, z: Tensor, index: Tensor, head: nn.Module) -> Tensor:
@@ -60,7 +66,7 @@ class _ReadFrozen(torch.autograd.Function):
                 total = chunk.sum()
             out[rows] = chunk.detach()
             if sloped:
-                for kept, slope in zip(slopes, torch.autograd.grad(total, inputs), strict=True):
+                for kept, slope in zip(slopes, _grad(total, inputs), strict=True):
                     kept[rows] = slope
         ctx.save_for_backward(*slopes)
         return out
@@ -83,7 +89,7 @@ class _MeanInChunks(torch.autograd.Function):
         for chunk in chunks:
             with torch.enable_grad():
                 loss = part(chunk) / rows
-            torch._foreach_add_(sums, torch.autograd.grad(loss, params))
+            torch._foreach_add_(sums, _grad(loss, params))
             total += loss.detach()
         ctx.save_for_backward(*sums)
         return total

@@ -8,11 +8,13 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ BUILD_TIMEOUT_S = 60.0
 FLAGS = (
     "-O3",
     "-march=native",
-    "-mprefer-vector-width=512",
+    *(("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()),
     "-fopenmp",
     "-fPIC",
     "-fno-math-errno",
@@ -33,6 +35,11 @@ FLAGS = (
     "-fno-signed-zeros",
     "-freciprocal-math",
 )
+
+# What keeps a library from being there: no compiler, no home folder, a compiler's own complaint.
+PROBLEMS = (OSError, RuntimeError, UnicodeError, subprocess.SubprocessError)
+
+_Library = TypeVar("_Library", bound=ctypes.CDLL)
 
 _P, _I, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _SIGNATURES = {
@@ -52,8 +59,8 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         _share_threads()
-        found = ctypes.CDLL(str(built("kernels", FLAGS)))
-    except (OSError, subprocess.SubprocessError) as error:
+        found = load("kernels", FLAGS, ctypes.CDLL)
+    except PROBLEMS as error:
         log.warning("no C kernels, updates are slower: %s", reason(error))
         return None
     for name, arguments in _SIGNATURES.items():
@@ -63,18 +70,33 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def built(name: str, flags: Sequence[str]) -> Path:
-    """Path of NAME.c as a library, compiled now unless it was before.
+def load(name: str, flags: Sequence[str], kind: Callable[[str], _Library]) -> _Library:
+    """NAME.c as a library, compiled now unless it was before.
 
-    Raises OSError or SubprocessError; reason() puts them into words.
+    Raises one of PROBLEMS; reason() puts it into words.
     """
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
+    try:
+        return kind(str(_built(name, flags)))
+    except OSError:
+        # A file that a disk has damaged would be there for ever.
+        _built(name, flags).unlink(missing_ok=True)
+        return kind(str(_built(name, flags)))
+
+
+def compiler() -> list[str]:
+    """The command that compiles C, without its arguments. Raises OSError."""
+    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if found is None:
         raise OSError("there is no C compiler (install gcc, or set CC)")
+    return shlex.split(found)
+
+
+def _built(name: str, flags: Sequence[str]) -> Path:
+    command = compiler()
     sources = sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.inc")])
     key = hashlib.sha256()
     # Another processor wants other instructions: a home folder may be shared between machines.
-    for part in (compiler, *flags, platform.machine(), _processor()):
+    for part in (*command, *flags, platform.machine(), _processor()):
         key.update(part.encode())
     for source in sources:
         key.update(source.read_bytes())
@@ -83,8 +105,10 @@ def built(name: str, flags: Sequence[str]) -> Path:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             compiled, made = Path(folder) / "compiled.o", Path(folder) / "made.so"
             # Linked without an OpenMP of its own: it takes the one that PyTorch brought.
-            _run([compiler, *flags, "-c", str(SOURCES / f"{name}.c"), "-o", str(compiled)])
-            _run([compiler, "-shared", str(compiled), "-o", str(made), "-lm"])
+            _run([*command, *flags, "-c", str(SOURCES / f"{name}.c"), "-o", str(compiled)])
+            _run([*command, "-shared", str(compiled), "-o", str(made), "-lm"])
+            with made.open("rb") as file:
+                os.fsync(file.fileno())
             made.replace(path)  # several processes may do this at once: the last one wins, whole
     return path
 
@@ -111,14 +135,16 @@ def _processor() -> str:
 
 def _share_threads() -> None:
     """Make PyTorch's OpenMP visible: a second one would have threads of its own."""
-    import torch  # noqa: F401  # which loads it
+    import torch  # which loads it
 
-    loaded = Path("/proc/self/maps").read_text(encoding="utf-8").split()
-    for path in sorted({word for word in loaded if "/lib" in word}):
-        if Path(path).name.startswith(("libgomp", "libomp", "libiomp")):
-            ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
-            return
-    ctypes.CDLL("libgomp.so.1", ctypes.RTLD_GLOBAL)
+    own = str(Path(torch.__file__).parent)
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    mapped = {words[5] for line in maps.splitlines() if len(words := line.split(maxsplit=5)) > 5}
+    names = ("libgomp", "libomp", "libiomp")
+    loaded = [path for path in mapped if Path(path).name.startswith(names)]
+    # Another one may be there too, preloaded for instance: PyTorch's own goes first.
+    path = min(loaded, key=lambda path: (not path.startswith(own), path), default="libgomp.so.1")
+    ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
 
 
 def reason(error: Exception) -> str:

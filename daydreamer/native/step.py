@@ -9,12 +9,11 @@ import ctypes
 import functools
 import logging
 import os
-import subprocess
 from collections.abc import Callable
 from typing import NamedTuple
 
 from daydreamer.native import library
-from daydreamer.native.library import SWITCH, built, reason
+from daydreamer.native.library import PROBLEMS, SWITCH, load, reason
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,8 @@ def kernels() -> Kernels | None:
     try:
         # PyDLL keeps the interpreter's lock: a kernel takes microseconds, getting the lock back
         # from another thread up to 5 ms.
-        half, rows = (ctypes.PyDLL(str(built(name, FLAGS))) for name in ("half", "kernels"))
-    except (OSError, subprocess.SubprocessError) as error:
+        half, rows = (load(name, FLAGS, ctypes.PyDLL) for name in ("half", "kernels"))
+    except PROBLEMS as error:
         log.warning("no C kernels, policy steps are slower: %s", reason(error))
         return None
     product, norm_elu = half.half_product, rows.norm_elu_f32

@@ -98,6 +98,10 @@ class Conversation:
             if self._bad_messages == 1:
                 log.error("the learner sent a malformed message: %s", error)
 
+    def ask(self) -> None:
+        """Ping at the next occasion, without waiting for the heartbeat."""
+        self._ping_s = NEVER_S
+
     def keep_time(self) -> bool:
         """Greet, ping, notice silence, send again. False when a fresh socket is needed."""
         cfg, now = self.cfg, self._clock()

@@ -103,6 +103,11 @@ class Link:
         """Figures that the next heartbeats carry to the learner."""
         self._talk.stats = dict(stats)
 
+    def ask(self) -> None:
+        """Have the learner's figures fetched now instead of with the next heartbeat."""
+        self._talk.ask()
+        wake(self._writer)
+
     def newest_weights(self) -> Weights | None:
         """The newest verified weights, each returned once; None when there are none."""
         return self._inbox.take_weights()

@@ -46,6 +46,7 @@ from daydreamer.wire.rows import Schema
 
 # A figure of Pong: what a twin needs to wait for its learner, see ReplayRatioLimiter.rows_ahead.
 ROWS_AHEAD = "rows_ahead"
+ROWS_STORED = "rows_stored"  # of the session that asks, all of them counted in ROWS_AHEAD
 
 
 @dataclass(frozen=True)

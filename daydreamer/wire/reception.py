@@ -51,15 +51,15 @@ class Reception:
         send: Callable[[bytes, list[Frame]], bool],
         on_chunk: Callable[[Chunk], None] | None = None,
         step_count: Callable[[], int] | None = None,
+        figures: Callable[[str], Mapping[str, float]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cfg = cfg
         self.strangers_malformed = 0
-        self.stats: Mapping[str, float] = {}
         self._ingest = Ingest(store, cfg.schema, clock)
         self._send_frames = send
         self._on_chunk = on_chunk
-        self._step_count = step_count
+        self._step_count, self._figures = step_count, figures
         self._clock = clock
         self._lock = threading.Lock()  # guards the peers, the newest policy and the turns
         self._peers = Peers(cfg.liveness_s)
@@ -179,7 +179,8 @@ class Reception:
             self._chunk(peer, frames)
         elif isinstance(message, m.Ping):
             peer.stats = message.stats
-            self._say(peer.identity, m.Pong(self._version(), self.stats))
+            figures = {} if self._figures is None else self._figures(peer.session)
+            self._say(peer.identity, m.Pong(self._version(), figures))
             self._repeat_turn(peer)
         elif isinstance(message, m.WeightsRequest):
             newest = self._newest

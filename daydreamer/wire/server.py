@@ -27,7 +27,7 @@ __all__ = ["ChunkStore", "PeerStatus", "Server", "ServerConfig"]
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.1  # the longest nap; messages, publish() and grant_turn() end it at once
+POLL_S = 0.1  # the longest nap; publish(), grant_turn() and, unless they gather, messages end it
 BATCH_MESSAGES = 64  # messages taken before one commit acknowledges all their chunks
 BATCH_BYTES = 64 << 20
 WORTH_A_START = 4  # messages
@@ -41,6 +41,7 @@ class Server:
     on_chunk: called in the server's thread with each chunk once it is committed and acknowledged.
     step_count: control steps of the run stored so far (rows that are not an episode's first),
         told to actors at Welcome.
+    figures: what a session's actor is told with each heartbeat; called in the server's thread.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Server:
         *,
         on_chunk: Callable[[Chunk], None] | None = None,
         step_count: Callable[[], int] | None = None,
+        figures: Callable[[str], Mapping[str, float]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cfg = cfg
         self.bound_address: str | None = None  # as bound, with the real port
         self._exposed = check_bind(cfg.bind, cfg.insecure)
-        self._talk = Reception(cfg, store, self._try_send, on_chunk, step_count, clock)
+        self._talk = Reception(cfg, store, self._try_send, on_chunk, step_count, figures, clock)
         self._stop = threading.Event()
         self._reader, self._writer = wake_pair()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -93,10 +95,6 @@ class Server:
         """Lockstep: a session that sent chunks through `sequence` goes on with this policy."""
         self._talk.grant(session, sequence, version)
         wake(self._writer)
-
-    def set_stats(self, stats: Mapping[str, float]) -> None:
-        """Figures that actors get with each heartbeat."""
-        self._talk.stats = dict(stats)
 
     def peers(self) -> dict[str, PeerStatus]:
         """Every actor that ever said Hello, by id."""

@@ -54,6 +54,22 @@ def test_it_writes_now_and_then_and_the_newest_at_the_end(tmp_path: Path, fake_t
     assert (tmp_path / FILE).stat().st_mtime_ns == before_ns
 
 
+def test_their_age_is_since_they_came_and_not_since_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptWeights(tmp_path)
+    kept.keep(make_weights(1))
+    two_hours_ago_s = time.time() - 7200
+    with monkeypatch.context() as then:
+        then.setattr(time, "time", lambda: two_hours_ago_s)
+        kept.keep(make_weights(2))
+    kept.close()
+    found = kept.read()
+    assert found is not None
+    assert found[0].version == 2
+    assert found[1] == pytest.approx(7200, abs=20)
+
+
 def test_a_damaged_file_is_left_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = KeptWeights(tmp_path)
     assert kept.read() is None

@@ -86,6 +86,24 @@ def test_a_chunk_leaves_when_its_oldest_row_is_old(
     assert [len(chunk) for chunk in chunks] == [3]
 
 
+def test_old_rows_leave_although_no_new_one_comes(
+    recorder_factory: Callable[..., Recorder], fake_time: Any
+) -> None:
+    chunks: list[Chunk] = []
+    recorder = recorder_factory(chunks, 100, fake_time.now, chunk_age_s=1.0)
+    record(recorder, rows=3, last=False)
+    assert recorder.rows == 3
+    recorder.send_old()
+    assert chunks == []
+    fake_time.now_s += 1.0
+    recorder.send_old()
+    assert [len(chunk) for chunk in chunks] == [2]  # the newest is held back
+    fake_time.now_s += 1.0
+    recorder.send_old()
+    assert len(chunks) == 1
+    assert recorder.rows == 3
+
+
 def test_chunks_do_not_change_after_they_were_sent(
     recorder_factory: Callable[..., Recorder], fake_time: Any
 ) -> None:

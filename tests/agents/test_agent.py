@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from daydreamer.agents.agent import Agent, build_agent, frozen
 from daydreamer.agents.config import AgentConfig
+from daydreamer.models import fused
 from daydreamer.models.distributions import symlog
 from robots.base import ActionSpec, ArraySpec
 
@@ -130,12 +131,15 @@ class NoHostReads(TorchDispatchMode):
 @pytest.mark.parametrize(
     "options",
     [{}, {"imagination_starts": 5, "center_rewards": True}, {"precision": "bf16"}],
-    ids=["plain", "fewer-starts", "bf16"],
+    ids=["fp32", "fewer-starts", "bf16"],
 )
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "as-on-a-gpu"])
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
 def test_nothing_inside_an_update_waits_for_the_device(
-    action: ActionSpec, options: dict[str, Any]
+    action: ActionSpec, options: dict[str, Any], kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not kernels:
+        monkeypatch.setattr(fused, "_has_kernels", lambda x: False)
     agent = make(action, **options, slow_critic_updates=2)
     bad = rows(action, 1)
     bad["vector"][0, 2, 0] = float("nan")

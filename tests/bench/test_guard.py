@@ -14,9 +14,8 @@ class Script:
     """Others' load, one number a round, in cores of two; then quiet for good."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *loads: float | None) -> None:
-        self.loads, self.lulls = list(loads), 0
+        self.loads, self.lulls, self.cores = list(loads), 0, 2
         monkeypatch.setattr(guard, "OtherLoad", lambda own_s: self)
-        monkeypatch.setattr(guard, "available_cores", lambda: 2)
         monkeypatch.setattr(guard, "ROUND_S", 1e-6)
         monkeypatch.setattr(guard, "LOOK_S", 0.0)
         monkeypatch.setattr(Guard, "_await_lull", self._lull)
@@ -48,6 +47,14 @@ def test_a_machine_that_is_never_quiet_is_given_up(monkeypatch: pytest.MonkeyPat
     found, _ = run()
     assert (len(found.clean), len(found.disturbed)) == (0, 3 * guard.TRIES)
     assert not found.is_enough
+
+
+def test_as_many_clean_rounds_as_were_wanted_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    Script(monkeypatch)
+    assert run(wanted=1)[0].is_enough
+    Script(monkeypatch, *[2.0] * 100)
+    assert not run(wanted=1)[0].is_enough
+    assert not Rounds(clean=[1.0, 1.0], wanted=9).is_enough
 
 
 def test_where_nothing_tells_every_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,13 @@ import pytest
 from daydreamer.bench.peers import rounds
 from daydreamer.bench.peers import worker as worker_module
 from daydreamer.bench.peers.__main__ import main
-from daydreamer.bench.peers.contestants import OURS, Contestant, catalogue, pick, sizes
+from daydreamer.bench.peers.contestants import OURS, Contestant, catalogue, check_words, pick, sizes
 from daydreamer.bench.peers.rounds import Results, Rules, compete
 from daydreamer.bench.peers.sheeprl_worker import overrides
 from daydreamer.bench.peers.worker import Worker, WorkerError
 from daydreamer.bench.workloads import choose
 from daydreamer.config.errors import ConfigError
+from daydreamer.cores import available_cores
 
 LIMIT_S = 30.0
 
@@ -90,6 +91,8 @@ def start(fake: Callable[..., Contestant]) -> Iterator[Callable[..., Worker]]:
 
 class Load:
     """In place of OtherLoad: others' cores as a test says, and what counted as our own."""
+
+    cores = available_cores()
 
     says: list[float]
     own_s: list[float]
@@ -245,6 +248,9 @@ def test_results_survive_json(fake: Callable[..., Contestant], load: type[Load])
 
 def test_peers_are_told_the_sizes_of_the_workload() -> None:
     (workload,) = choose(["workload=W2", "agent.horizon=7"])
+    with pytest.raises(ConfigError, match=r"agent\.imagination_starts: peers have no such setting"):
+        check_words(["agent.imagination_starts=64"])
+    check_words(["agent.horizon=7", "agent.precision=fp32"])
     found = catalogue(workload, ["agent.horizon=7"], Path("peers/bin/python"))
     told = found["dv3-bf16"].build["sizes"]
     assert isinstance(told, dict)

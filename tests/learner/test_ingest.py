@@ -33,6 +33,7 @@ def test_a_restarted_learner_has_all_rows_again(archive: Archive, replay: Sequen
     ingest = Ingest(replay, limiter, in_turns=False)
     ingest.load(archive, rows_done=0)
     assert len(replay) == limiter.rows == 24
+    assert ingest.rows_of == {"s": 24}
     assert ingest.control_steps == 21  # an episode's first row follows no control step
     archive.close()
 
@@ -43,7 +44,8 @@ def test_stored_chunks_are_used_at_once(
     limiter = make_limiter()
     ingest = Ingest(replay, limiter, in_turns=False)
     ingest.store(chunk_factory(0))
-    assert len(replay) == limiter.rows == 8
+    assert len(replay) == limiter.rows == ingest.rows_of["s"] == 8
+    assert ingest.rows_of["another"] == 0
 
 
 def test_in_lockstep_chunks_wait_for_their_turn(

@@ -18,12 +18,25 @@ def _restore_threads() -> Iterator[None]:
 class Others:
     """A machine of `cores`, of which others use `busy`; every look comes when it is due."""
 
-    def __init__(self, cores: int, wanted: int = 0, *, most: int = 64, follow: bool = True) -> None:
+    def __init__(
+        self,
+        cores: int,
+        wanted: int = 0,
+        *,
+        most: int = 64,
+        follow: bool = True,
+        all_cores: int | None = None,
+    ) -> None:
         torch.set_num_threads(most)  # what OpenMP found at the start
         self.busy: float | None = 0.0
         self.time_s = 0.0
         self.threads = Threads(
-            wanted, follow=follow, cores=cores, others=lambda: self.busy, now=lambda: self.time_s
+            wanted,
+            follow=follow,
+            cores=cores,
+            all_cores=all_cores,
+            others=lambda: self.busy,
+            now=lambda: self.time_s,
         )
 
     def look(self, busy: float | None, times: int = 1) -> int:
@@ -65,6 +78,12 @@ def test_a_load_on_the_brink_does_not_flap() -> None:
 def test_one_thread_is_left_however_busy_the_others_are() -> None:
     assert Others(cores=2).look(2.0) == 1
     assert Others(cores=8).look(5.2) == 3
+
+
+def test_a_quota_is_not_used_up_by_others_on_other_cores() -> None:
+    container = Others(cores=4, all_cores=64)
+    assert container.look(10.0) == 4
+    assert container.look(62.0) == 2
 
 
 def test_cores_beyond_what_openmp_found_are_left_alone() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from daydreamer.models import chunks
+from daydreamer.models.casting import computing_in
 from daydreamer.models.rssm import Latent, LatentMLP
 
 N, D, S, C = 10, 6, 3, 4
@@ -51,6 +52,22 @@ def test_a_frozen_head_over_beliefs_without_gradient_keeps_no_graph() -> None:
     found = chunks.read_frozen(head().requires_grad_(False), beliefs().detach())
     assert not found.requires_grad
     assert found.shape == (N,)
+
+
+def test_in_bfloat16_an_exact_layer_keeps_its_exact_gradient() -> None:
+    latent, trained = beliefs().detach(), head()
+    last = [layer for layer in trained.modules() if getattr(layer, "exact", False)][-1]
+    inputs: list[Tensor] = []
+    last.register_forward_hook(lambda layer, args, out: inputs.append(args[0].detach().float()))
+    with computing_in(torch.bfloat16, torch.device("cpu")):
+        loss = chunks.mean_in_chunks(
+            N,
+            torch.zeros(()),
+            lambda rows: trained(Latent(*(x[rows] for x in latent))).sum(),
+            trained,
+        )
+    (found,) = torch.autograd.grad(loss, [last.weight])
+    torch.testing.assert_close(found, torch.cat(inputs).sum(0, keepdim=True) / N)
 
 
 def test_a_mean_over_chunks_has_the_gradient_of_the_mean() -> None:

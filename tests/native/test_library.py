@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from daydreamer.native import library as native
+from tests.compiler import has_compiler
+
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C compiler here")
 
 
 @pytest.fixture(autouse=True)
@@ -25,17 +28,29 @@ def fresh() -> object:
     return native.library.__wrapped__()
 
 
+@needs_compiler
 def test_they_are_compiled_once_and_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if fresh() is None:
-        pytest.skip("no C compiler here")
+    assert fresh() is not None
     made = list((tmp_path / "daydreamer").iterdir())
     assert [path.suffix for path in made] == [".so"]
     before = made[0].stat().st_mtime_ns
     monkeypatch.setattr(native, "_run", lambda command: pytest.fail("compiled again"))
     assert fresh() is not None
     assert made[0].stat().st_mtime_ns == before
+
+
+@needs_compiler
+def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
+    # In another process, for what is mapped here must not change.
+    code = "from daydreamer.native.library import library; assert library() is not None"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+    (made,) = (tmp_path / "daydreamer").iterdir()
+    whole = made.read_bytes()
+    made.write_bytes(b"")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+    assert made.read_bytes() == whole
 
 
 def test_without_a_compiler_there_is_one_warning_and_no_kernels(
@@ -77,13 +92,17 @@ def test_the_switch_leaves_everything_to_pytorch(monkeypatch: pytest.MonkeyPatch
     assert fresh() is None
 
 
+@needs_compiler
 def test_an_update_is_the_same_with_and_without_kernels() -> None:
     script = """
+import os
 import torch
 from daydreamer.agents.agent import build_agent
 from daydreamer.agents.config import AgentConfig
+from daydreamer.native.library import SWITCH, library
 from robots.base import ActionSpec, ArraySpec
 torch.set_num_threads(1)
+assert (library() is None) == (os.environ[SWITCH] == "off")
 g = torch.Generator().manual_seed(0)
 sizes = dict(deter=16, units=16, stoch=4, classes=4, mlp_layers=2, mlp_units=16, horizon=4)
 agent = build_agent(

@@ -378,13 +378,22 @@ def test_peer_that_does_not_read_blocks_nobody(bench: Bench) -> None:
 
 
 def test_heartbeats_carry_figures_both_ways(bench: Bench) -> None:
-    server = bench.server(Store(), {"step_count": lambda: 77})
+    on = {"step_count": lambda: 77, "figures": lambda session: {f"{session}/updates": 9.0}}
+    server = bench.server(Store(), on)
     link = bench.link(server.bound_address)
     link.set_stats({"late_steps": 3.0})
-    server.set_stats({"updates": 9.0})
-    eventually(lambda: link.status.learner_stats == {"updates": 9.0})
+    eventually(lambda: link.status.learner_stats == {"s1/updates": 9.0})
     assert server.peers()["a1"].stats == {"late_steps": 3.0}
     assert (link.status.run, link.status.start_step_count) == ("test-run", 77)
+
+
+def test_figures_are_asked_for_between_two_heartbeats(bench: Bench) -> None:
+    counted = iter(range(1000))
+    server = bench.server(Store(), {"figures": lambda session: {"asked": float(next(counted))}})
+    link = bench.link(server.bound_address, heartbeat_s=60.0, liveness_s=90.0)
+    eventually(lambda: link.status.learner_stats == {"asked": 0.0})
+    link.ask()
+    eventually(lambda: link.status.learner_stats == {"asked": 1.0})
 
 
 def test_actor_that_falls_silent_counts_as_away(bench: Bench) -> None:

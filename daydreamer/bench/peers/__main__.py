@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daydreamer.bench.peers import tables
-from daydreamer.bench.peers.contestants import catalogue, pick
+from daydreamer.bench.peers.contestants import catalogue, check_words, pick
 from daydreamer.bench.peers.rounds import Results, Rules, compete
 from daydreamer.bench.peers.worker import WorkerError
 from daydreamer.bench.workloads import choose
@@ -67,6 +67,7 @@ def _parse(words: Sequence[str]) -> tuple[Job, Rules, list[str]]:
 
 
 def _run(job: Job, rules: Rules, agent_words: Sequence[str]) -> dict[str, object]:
+    check_words(agent_words)
     (workload,) = choose([f"workload={job.workload}", *agent_words])
     # The environment's python is a link to another: following it would leave the environment.
     found = catalogue(workload, agent_words, Path.cwd() / job.peers)

@@ -90,23 +90,33 @@ def pick(found: Mapping[str, Contestant], names: Sequence[str]) -> list[Contesta
     return sorted(chosen, key=lambda c: not c.is_ours)
 
 
+# What peers are built with (sizes()), and what is ours alone to choose.
+SHARED_KEYS = frozenset(
+    ("deter", "units", "stoch", "classes", "mlp_layers", "mlp_units", "cnn_depth", "horizon")
+)
+OWN_KEYS = frozenset(("precision",))
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises ConfigError for an agent.KEY that would give us other work than the peers."""
+    keys = {word.partition("=")[0].removeprefix("agent.") for word in words}
+    if other := sorted(keys - SHARED_KEYS - OWN_KEYS):
+        raise ConfigError(
+            f"agent.{other[0]}: peers have no such setting, so the work would not be the same. "
+            f"There is: {', '.join(sorted(SHARED_KEYS | OWN_KEYS))}."
+        )
+
+
 def sizes(workload: Workload) -> dict[str, object]:
     """What a peer needs to know to build the same workload, as plain data."""
-    agent = workload.agent
+    shared = {key: getattr(workload.agent, key) for key in SHARED_KEYS}
     vectors = [spec.shape[0] for spec in workload.observations.values() if not spec.is_image]
     images = [list(spec.shape) for spec in workload.observations.values() if spec.is_image]
     return {
         "vector": sum(vectors),
         "image": images[0] if images else None,
         "action": workload.action.size,
-        "deter": agent.deter,
-        "units": agent.units,
-        "stoch": agent.stoch,
-        "classes": agent.classes,
-        "mlp_layers": agent.mlp_layers,
-        "mlp_units": agent.mlp_units,
-        "cnn_depth": agent.cnn_depth,
-        "horizon": agent.horizon,
+        **shared,
         "batch": workload.batch,
         "length": workload.length,
     }

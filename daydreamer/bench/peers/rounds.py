@@ -11,7 +11,7 @@ from typing import Any
 from daydreamer.bench.guard import OTHERS_LIMIT
 from daydreamer.bench.peers.contestants import Contestant
 from daydreamer.bench.peers.worker import Worker, WorkerError
-from daydreamer.cores import OtherLoad, available_cores
+from daydreamer.cores import OtherLoad
 
 QUIET_LOOK_S = 1.0
 ACT_WARM_STEPS = 20
@@ -175,7 +175,7 @@ def _tries(
         before_s = worker.cpu_s
         answer = worker.ask(request, rules.step_limit_s)
         busy = others.look()
-        share = None if busy is None else busy / available_cores()
+        share = None if busy is None else busy / others.cores
         step = Step(
             worker.contestant.name,
             against,
@@ -200,7 +200,7 @@ def _wait_for_quiet(rules: Rules) -> None:
     while time.monotonic() < end_s:
         others = OtherLoad()
         time.sleep(QUIET_LOOK_S)
-        if (others.look() or 0.0) / available_cores() <= rules.max_others:
+        if (others.look() or 0.0) / others.cores <= rules.max_others:
             return
 
 
