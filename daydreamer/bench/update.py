@@ -36,7 +36,9 @@ from daydreamer.process import follow_parent
 
 WARM_UPDATES = 2  # after the first, which fills caches
 PAIRS = 3  # of phases without a neighbour and with one
-SETTLE_S = (CALM + 1) * LOOK_S  # until the learner has followed its neighbour
+# Until the learner has followed its neighbour: it looks between two updates, which may be long.
+SETTLE_UPDATES = CALM + 2
+SETTLE_S = SETTLE_UPDATES * LOOK_S
 
 
 @dataclass
@@ -156,11 +158,12 @@ def _beside_a_neighbour(measured: Measured, wanted: Options, say: guard.Say) -> 
 
     def rounds(where: str) -> Rounds:
         say(f"{where}: waiting until the threads have settled")
-        end_s = time.monotonic() + SETTLE_S
-        while time.monotonic() < end_s:
+        end_s, updates = time.monotonic() + SETTLE_S, 0
+        while time.monotonic() < end_s or updates < SETTLE_UPDATES:
             update()
-        threads[where].append(torch.get_num_threads())
+            updates += 1
         watch = Guard(update, say, own_s=lambda: time.process_time() + neighbour.cpu_s())
+        threads[where].append(torch.get_num_threads())
         return watch.rounds(
             f"{where}, {torch.get_num_threads()} threads,", ceil(wanted.rounds / PAIRS)
         )
