@@ -30,6 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "OTHERS_LIMIT", 1e6)
     monkeypatch.setattr(machine, "CPU_SHAPES", ((64, 32, 16), (16, 16, 16)))
     monkeypatch.setattr(update, "SETTLE_S", 0.0)
+    monkeypatch.setattr(update, "SETTLE_UPDATES", 0)
 
 
 def measure(**given: object) -> dict[str, Figure]:
