@@ -16,7 +16,7 @@ class AdaptiveScale(nn.Module):
 
     hold="down": the weight grows while the quantity is above target, so adding weight * quantity
     to a loss pulls it down. hold="up": it grows while the quantity is below; subtract the product.
-    Velocity and tolerance are 0.1.
+    Velocity and tolerance are 0.1. With adapt=False it stays at its initial value.
     """
 
     value: Tensor
@@ -26,6 +26,7 @@ class AdaptiveScale(nn.Module):
         target: float,
         *,
         hold: str,
+        adapt: bool = True,
         initial: float,
         low: float,
         high: float = 1.0,
@@ -35,7 +36,7 @@ class AdaptiveScale(nn.Module):
         ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
-        self._ranks = ranks
+        self._ranks, self._adapt = ranks, adapt
         if hold not in ("up", "down"):
             raise ValueError(f"hold={hold!r}: choose up or down")
         self.target, self.hold, self.low, self.high = target, hold, low, high
@@ -45,6 +46,8 @@ class AdaptiveScale(nn.Module):
     @torch.no_grad()
     def update(self, quantity: Tensor) -> Tensor:
         """Take the newest measurement (of the scale's shape); returns the weight to use now."""
+        if not self._adapt:
+            return self.value.clone()
         quantity = self._ranks.mean(quantity)
         above = quantity > self.target * self.margin
         below = quantity < self.target / self.margin

@@ -44,8 +44,8 @@ class _ModelStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Mapping[str, Tensor], uniform: Tensor) -> ModelLoss:
-        return self.model.loss(batch, uniform)
+    def forward(self, batch: Mapping[str, Tensor], noise: Tensor) -> ModelLoss:
+        return self.model.loss(batch, noise)
 
 
 class _BehaviorStep(nn.Module):
@@ -116,10 +116,10 @@ class Agent:
         """
         batch = {key: x.to(self.device, non_blocking=True) for key, x in batch.items()}
         with computing_in(self.dtype, self.device):
-            uniform = self._ranks.rand(
-                *batch["is_first"].shape, self.model.rssm.latents.stoch, generator=self.generator
-            )
-            model: ModelLoss = self._model_step(batch, uniform)
+            latents = self.model.rssm.latents
+            size = *batch["is_first"].shape, latents.stoch
+            noise = self._ranks.noise(latents.noise, *size, generator=self.generator)
+            model: ModelLoss = self._model_step(batch, noise)
         model.loss.backward()
         losses = self._ranks.means({"model": model.loss.detach()})
         reports = {"model": self.optimizers["model"].step(losses["model"])}

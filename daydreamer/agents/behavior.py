@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from daydreamer.agents.adapt import AdaptiveScale, RunningMoments
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.losses import (
+    actor_loss,
     discount_weights,
     lambda_return,
-    pathwise_actor_loss,
-    reinforce_actor_loss,
     symlog_error,
 )
 from daydreamer.agents.ranks import ALONE, Ranks
@@ -22,7 +21,7 @@ from daydreamer.agents.world_model import WorldModel
 from daydreamer.models.actor_head import Policies
 from daydreamer.models.chunks import mean_in_chunks, read_frozen
 from daydreamer.models.distributions import symexp
-from daydreamer.models.policy import build_actor_head
+from daydreamer.models.policy import build_act, build_actor_head
 from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ActionSpec
 
@@ -36,6 +35,7 @@ class Imagined(NamedTuple):
     start: Latent  # (N, ...) from replay
     ahead: Latent  # (H, N, ...) imagined
     action: Tensor  # (N, H, A): action k was chosen in the belief before ahead[k]
+    drawn: Tensor  # (N, H, A): the same before any clipping, without gradient
     policies: Policies
 
     @property
@@ -67,11 +67,15 @@ class Behavior(nn.Module):
         super().__init__()
         self.cfg, self._ranks = cfg, ranks
         self.actor = build_actor_head(cfg, feat_size, action)
-        self.critic = LatentMLP(feat_size, cfg.mlp_units, cfg.mlp_layers, 1)
+        # The share of REINFORCE in the actor's gradient; the rest comes through the dynamics.
+        usual = 0.0 if self.actor.continuous else 1.0
+        self.share = usual if cfg.reinforce_share is None else cfg.reinforce_share
+        self.critic = LatentMLP(feat_size, cfg.mlp_units, cfg.mlp_layers, 1, act=build_act(cfg))
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.entropy_scale = AdaptiveScale(
             cfg.entropy_target,
             hold="up",
+            adapt=cfg.entropy_adapt,
             initial=cfg.entropy_scale,
             low=1e-5,
             shape=(action.size if self.actor.continuous else 1,),
@@ -84,38 +88,42 @@ class Behavior(nn.Module):
         """Roll the policy through the model from start (N, ...).
 
         The policy sees sg(feat): its gradient reaches earlier actions only through the dynamics.
-        Discrete actions carry no gradient, so their rollout keeps no graph.
+        A share of 1 takes nothing through the dynamics, so the rollout then keeps no graph.
         """
-        beliefs, actions, policies = [], [], []
-        latent = start
-        with torch.set_grad_enabled(self.actor.continuous):
+        beliefs, actions, draws, policies = [], [], [], []
+        latent, latents = start, model.rssm.latents
+        with torch.set_grad_enabled(self.share < 1):
             for _ in range(self.cfg.horizon):
                 seen = latent.detach()
                 chosen = self.actor(seen)
                 action = self.actor.sample(chosen, self._noise(len(seen.h), generator))
+                draws.append(action.detach())
                 if self.cfg.clip_imagined:
                     # Straight-through, or the gradient of a clipped action would vanish.
                     action = action + (action.clamp(-1, 1) - action).detach()
-                uniform = self._ranks.rand(*seen.drawn.shape, generator=generator)
-                latent = model.rssm.imagine_step(latent, action, uniform)
+                size = len(seen.h), latents.stoch
+                noise = self._ranks.noise(latents.noise, *size, generator=generator)
+                latent = model.rssm.imagine_step(latent, action, noise)
                 beliefs.append(latent)
                 actions.append(action)
                 policies.append(chosen)
         ahead = Latent(*(torch.stack(x) for x in zip(*beliefs, strict=True)))
-        imagined = Imagined(start, ahead, torch.stack(actions, 1), policies[0])
-        if self.actor.continuous:
+        action, drawn = (torch.stack(x, 1) for x in (actions, draws))
+        imagined = Imagined(start, ahead, action, drawn, policies[0])
+        if self.share < 1:
             parts = zip(*policies, strict=True)
-            stacked = Policies(*(None if p[0] is None else torch.stack(p, 1) for p in parts))
+            stacked = (None if p[0] is None else torch.stack(p, 1) for p in parts)
         else:
-            chances = self.actor(imagined.before).probs
-            stacked = Policies(None, None, None, chances.transpose(0, 1))
-        return imagined._replace(policies=stacked)
+            again = self.actor(imagined.before)  # with a graph, all at once
+            stacked = (None if p is None else p.transpose(0, 1) for p in again)
+        return imagined._replace(policies=Policies(*stacked))
 
     def _noise(self, rows: int, generator: torch.Generator) -> Tensor:
         """For actor.sample(): standard normal (rows, A), or uniform (rows,) if discrete."""
         if self.actor.continuous:
-            return self._ranks.randn(rows, self.actor.action.size, generator=generator)
-        return self._ranks.rand(rows, generator=generator)
+            size = rows, self.actor.action.size
+            return self._ranks.noise(torch.randn, *size, generator=generator)
+        return self._ranks.noise(torch.rand, rows, generator=generator)
 
     def loss(
         self,
@@ -132,7 +140,7 @@ class Behavior(nn.Module):
         """
         cfg = self.cfg
         imagined = self.imagine(model, start, generator)
-        with torch.set_grad_enabled(self.actor.continuous):
+        with torch.set_grad_enabled(self.share < 1):
             reward = symexp(_read(model.reward, imagined.ahead))
             cont = torch.sigmoid(_read(model.cont, imagined.ahead))
             next_value = symexp(_read(self.slow_critic, imagined.ahead))
@@ -154,20 +162,17 @@ class Behavior(nn.Module):
         mean, std = self.advantage_moments.update(advantage.detach())
         if cfg.advantage_norm:
             advantage = (advantage - mean) / std
-        if self.actor.continuous:
-            actor_loss = pathwise_actor_loss(advantage, weight)
-        else:
-            log_prob = imagined.policies.log_prob(imagined.action)
-            actor_loss = reinforce_actor_loss(log_prob, advantage, weight)
-        entropy = self.actor.entropy(imagined.policies)  # (N, H, A or 1), scaled to [0, 1]
+        policies = imagined.policies
+        loss = actor_loss(
+            lambda: policies.log_prob(imagined.drawn), advantage, weight, share=self.share
+        )
+        entropy = self.actor.entropy(policies)  # (N, H, A or 1), scaled to [0, 1]
         scale = self.entropy_scale.update(entropy.detach().mean((0, 1)))
-        actor_loss = actor_loss - (weight * (scale * entropy).sum(-1)).mean()
-        if cfg.mean_penalty and imagined.policies.raw is not None:
-            actor_loss = (
-                actor_loss + cfg.mean_penalty * imagined.policies.raw.square().sum(-1).mean()
-            )
+        loss = loss - (weight * (scale * entropy).sum(-1)).mean()
+        if cfg.mean_penalty and policies.raw is not None:
+            loss = loss + cfg.mean_penalty * policies.raw.square().sum(-1).mean()
         metrics = {
-            "actor_loss": actor_loss.detach(),
+            "actor_loss": loss.detach(),
             "critic_loss": critic_loss.detach(),
             "entropy": entropy.detach().mean(),
             "entropy_scale": scale.mean(),
@@ -177,7 +182,7 @@ class Behavior(nn.Module):
             "advantage_std": std,
             "action_abs": imagined.action.detach().abs().mean(),
         }
-        return BehaviorLoss(actor_loss, critic_loss, metrics)
+        return BehaviorLoss(loss, critic_loss, metrics)
 
     def _critic_loss(self, beliefs: Latent, returns: Tensor, weight: Tensor) -> Tensor:
         """Mean weighted squared error of the critic. Beliefs (H, N, ...), the rest (N, H)."""

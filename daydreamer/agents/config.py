@@ -50,12 +50,15 @@ class AgentConfig:
     # World model: sizes.
     deter: int = 256  # recurrent state h
     units: int = 256  # hidden units inside the RSSM
+    latents: str = "categorical"  # or gaussian: z of `stoch` normal variables, no classes
     stoch: int = 32  # latent variables ...
     classes: int = 32  # ... of this many classes each
     prior_layers: int = 3
     post_layers: int = 1
     mlp_layers: int = 4  # vector encoder and decoder, and every head
     mlp_units: int = 512
+    norm: str = "layer"  # layer norm after products outside of the GRU; none: a bias in its place
+    gru_norm: bool = True  # layer norm inside the GRU
     cnn_depth: int = 64  # channels of the first convolution; doubles with each of four
     symlog_vectors: bool = False  # see and predict vectors through symlog (DreamerV3)
     unimix: float = 0.01  # share of uniform in every latent categorical: keeps the KL finite
@@ -70,6 +73,8 @@ class AgentConfig:
     image_scale: float = 1.0
     reward_scale: float = 1.0
     cont_scale: float = 1.0
+    decoder_gradient: bool = True  # False: only the decoder itself learns from its losses
+    reward_gradient: bool = True  # False: only the reward head itself learns from its loss
 
     # Behaviour.
     horizon: int = 15  # imagined steps
@@ -77,6 +82,8 @@ class AgentConfig:
     discount: float = 0.995
     return_lambda: float = 0.95
     slow_critic_updates: int = 100  # updates between two copies into the slow critic
+    # In the actor's gradient; the rest comes back through the dynamics.
+    reinforce_share: float | None = None  # 0 to 1; null: 1 for discrete actions, else 0
     min_std: float = 0.1  # continuous actor: smallest and ...
     max_std: float = 1.0  # ... largest standard deviation
     # Continuous actor on the robot: correlation of its noise from one control step to the next, 0:
@@ -86,7 +93,8 @@ class AgentConfig:
     clip_imagined: bool = False  # imagine with actions clipped to [-1, 1], as they are executed
     actor_unimix: float = 0.1  # discrete actor: share of uniform
     entropy_target: float = 0.5  # normalised entropy that the adaptive scale holds
-    entropy_scale: float = 1.0  # first scale of the entropy bonus
+    entropy_adapt: bool = True  # False: the scale stays at entropy_scale
+    entropy_scale: float = 1.0  # first (or fixed) scale of the entropy bonus
     advantage_norm: bool = True
     # Learn values of (reward - its replayed mean) * (1 - discount): a large constant reward then
     # hides no difference (reward centering, Naik et al. 2024). For tasks that never terminate.
@@ -121,6 +129,12 @@ class AgentConfig:
         ):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")
+        share = self.reinforce_share
+        _require(
+            share is None or 0 <= share <= 1,
+            f"agent.reinforce_share={share}",
+            "a number from 0 to 1, or null",
+        )
         discount = self.discount
         _require(0 < discount < 1, f"agent.discount={discount}", "a number between 0 and 1")
         _require(
@@ -136,6 +150,8 @@ class AgentConfig:
             _require(value >= 0, f"agent.{key}={value}", "0 or a positive number")
         choices = {
             "name": ("daydreamer",),
+            "latents": ("categorical", "gaussian"),
+            "norm": ("layer", "none"),
             "initial": ("learned", "zeros"),
             "precision": ("fp32", "bf16", "auto"),
         }

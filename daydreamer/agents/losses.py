@@ -13,6 +13,7 @@ tests/agents/test_losses.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,14 +30,20 @@ class BalancedKL(NamedTuple):
     nats: Tensor  # KL(post || prior) without gradient
 
 
-def balanced_kl(post: Tensor, prior: Tensor, *, balance: float) -> BalancedKL:
-    """DreamerV2's balanced KL. post, prior (..., S, C) probabilities.
+def balanced_kl(
+    post: Tensor,
+    prior: Tensor,
+    *,
+    balance: float,
+    kl: Callable[[Tensor, Tensor], Tensor] = categorical_kl,
+) -> BalancedKL:
+    """DreamerV2's balanced KL. post, prior: stats of which kl(p, q) makes one number a belief.
 
     balance weighs KL(sg(post) || prior), which trains the prior; 1 - balance weighs
     KL(post || sg(prior)), which trains the posterior.
     """
-    to_prior = categorical_kl(post.detach(), prior).mean()
-    to_post = categorical_kl(post, prior.detach()).mean()
+    to_prior = kl(post.detach(), prior).mean()
+    to_post = kl(post, prior.detach()).mean()
     return BalancedKL(balance * to_prior + (1 - balance) * to_post, to_prior.detach())
 
 
@@ -80,6 +87,21 @@ def discount_weights(cont: Tensor, *, discount: float) -> Tensor:
     cumprod(discount * cont) / discount: the first weight is cont_0, so a terminal start has none.
     """
     return (torch.cumprod(discount * cont.detach(), dim=1) / discount).detach()
+
+
+def actor_loss(
+    log_prob: Callable[[], Tensor], advantage: Tensor, weight: Tensor, *, share: float
+) -> Tensor:
+    """Share * reinforce + (1 - share) * pathwise; what weighs nothing is not computed.
+
+    log_prob(), advantage, weight: all (B, H).
+    """
+    if share == 0:
+        return pathwise_actor_loss(advantage, weight)
+    reinforce = reinforce_actor_loss(log_prob(), advantage, weight)
+    if share == 1:
+        return reinforce
+    return share * reinforce + (1 - share) * pathwise_actor_loss(advantage, weight)
 
 
 def pathwise_actor_loss(advantage: Tensor, weight: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ Alone, W = 1 and every method gives back what it was given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -21,17 +23,14 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
 
-    def rand(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Own rows of the joint uniform numbers; shape[0] counts own rows."""
-        rows, *rest = shape
-        device = generator.device
-        return self.share(torch.rand(rows * self.size, *rest, generator=generator, device=device))
+    def noise(self, draw: Callable[..., Tensor], *shape: int, generator: torch.Generator) -> Tensor:
+        """Own rows of the joint random numbers; draw: torch.rand or torch.randn.
 
-    def randn(self, *shape: int, generator: torch.Generator) -> Tensor:
-        """Own rows of the joint standard normal numbers; shape[0] counts own rows."""
+        shape[0] counts own rows.
+        """
         rows, *rest = shape
-        device = generator.device
-        return self.share(torch.randn(rows * self.size, *rest, generator=generator, device=device))
+        joint = draw((rows * self.size, *rest), generator=generator, device=generator.device)
+        return self.share(joint)
 
     def share(self, joint: Tensor) -> Tensor:
         """Own rows of (B, ...): a view."""

@@ -13,8 +13,11 @@ from daydreamer.models.distributions import (
     mixed_probs,
     mode_onehot,
     normal_entropy,
+    normal_log_prob,
     sample_onehot,
+    straight_through,
 )
+from daydreamer.models.networks import Act, NormAct
 from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ActionSpec
 
@@ -35,7 +38,9 @@ class Policies(NamedTuple):
         return mode_onehot(self.probs)
 
     def log_prob(self, action: Tensor) -> Tensor:
-        """Log-probability of one-hot actions (..., A) -> (...). Discrete only."""
+        """Log-probability of actions (..., A) as they were drawn -> (...)."""
+        if self.mean is not None and self.std is not None:
+            return normal_log_prob(action, self.mean, self.std).sum(-1)
         assert self.probs is not None
         return (self.probs.log() * action).sum(-1)
 
@@ -53,12 +58,14 @@ class ActorHead(nn.Module):
         min_std: float,
         max_std: float,
         unimix: float,
+        act: Act = NormAct,
     ) -> None:
         super().__init__()
         self.action = action
         self.continuous = action.kind == "continuous"
         self.min_std, self.max_std, self.unimix = min_std, max_std, unimix
-        self.mlp = LatentMLP(feat_size, units, layers, action.size * (2 if self.continuous else 1))
+        n_out = action.size * (2 if self.continuous else 1)
+        self.mlp = LatentMLP(feat_size, units, layers, n_out, act=act)
 
     def forward(self, feat: Latent | Tensor) -> Policies:
         """The policy in beliefs, or in their features (..., F)."""
@@ -77,11 +84,14 @@ class ActorHead(nn.Module):
         return torch.rand(*lead, generator=generator, device=device)
 
     def sample(self, policies: Policies, noise: Tensor) -> Tensor:
-        """(..., A). Continuous samples carry gradient (mean + std * noise) and are not clipped."""
+        """(..., A), with gradient: continuous as mean + std * noise, one-hot straight-through.
+
+        Continuous samples are not clipped.
+        """
         if policies.mean is not None and policies.std is not None:
             return policies.mean + policies.std * noise
         assert policies.probs is not None
-        return sample_onehot(policies.probs, noise)
+        return straight_through(sample_onehot(policies.probs, noise), policies.probs)
 
     def entropy(self, policies: Policies) -> Tensor:
         """Entropy scaled to [0, 1]: per dimension (..., A) if continuous, else joint (..., 1)."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from daydreamer.models.distributions import symlog
 from daydreamer.models.latent_linear import latent_linear
-from daydreamer.models.networks import MLP, NormAct, linear, uniform_init_
+from daydreamer.models.networks import MLP, Act, NormAct, linear, uniform_init_
 from daydreamer.models.observations import KERNEL, LEVELS, STRIDE, split_keys, vector_size
 from daydreamer.models.rssm import Latent, LatentMLP
 from robots.base import ArraySpec
@@ -17,16 +17,16 @@ from robots.base import ArraySpec
 FIRST = 5  # pixels a side after the decoder's first layer
 
 
-class ChannelNormAct(nn.Module):
-    """Layer norm over the channels of (N, C, H, W), then ELU.
+class ChannelAct(nn.Module):
+    """What follows a convolution: layer norm over the channels of (N, C, H, W), then ELU.
 
     Channels lie together in memory from pixels to embedding and back: a norm reads what is
     contiguous, and convolutions are fastest so.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, act: Act) -> None:
         super().__init__()
-        self.norm = NormAct(channels)
+        self.norm = act(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
@@ -45,6 +45,7 @@ class Encoder(nn.Module):
         mlp_units: int,
         cnn_depth: int,
         symlog_vectors: bool,
+        act: Act = NormAct,
     ) -> None:
         super().__init__()
         self.symlog_vectors = symlog_vectors
@@ -52,7 +53,7 @@ class Encoder(nn.Module):
         self.embed_size = 0
         if self.vectors:
             n_in = sum(vector_size(observations[key]) for key in self.vectors)
-            self.mlp = MLP(n_in, mlp_units, mlp_layers)
+            self.mlp = MLP(n_in, mlp_units, mlp_layers, act=act)
             self.embed_size += mlp_units
         if self.images:
             channels = sum(observations[key].shape[2] for key in self.images)
@@ -60,9 +61,11 @@ class Encoder(nn.Module):
             for level in range(LEVELS):
                 depth = cnn_depth * 2**level
                 conv = nn.Conv2d(channels, depth, KERNEL, STRIDE, bias=False)
-                # DayDreamer counts channels only as fans; the norm that follows makes it harmless.
-                uniform_init_(conv.weight, channels, depth)
-                layers += [conv, ChannelNormAct(depth)]
+                # DayDreamer counts channels only as fans, which a norm that follows makes harmless;
+                # without one the embedding would start a hundred times as large.
+                inputs = 1 if act is NormAct else KERNEL**2
+                uniform_init_(conv.weight, inputs * channels, inputs * depth)
+                layers += [conv, ChannelAct(depth, act)]
                 channels = depth
             self.cnn = nn.Sequential(*layers, nn.Flatten())
             self.embed_size += 2 * 2 * channels
@@ -92,12 +95,13 @@ class Decoder(nn.Module):
         mlp_layers: int,
         mlp_units: int,
         cnn_depth: int,
+        act: Act = NormAct,
     ) -> None:
         super().__init__()
         self.vectors, self.images = split_keys(observations)
         self.shapes = {key: observations[key].shape for key in observations}
         if self.vectors:
-            self.mlp = LatentMLP(feat_size, mlp_units, mlp_layers)
+            self.mlp = LatentMLP(feat_size, mlp_units, mlp_layers, act=act)
             sizes = {key: vector_size(observations[key]) for key in self.vectors}
             self.outs = nn.ModuleDict(
                 {key: linear(mlp_units, n, scale=0.1, exact=True) for key, n in sizes.items()}
@@ -107,11 +111,11 @@ class Decoder(nn.Module):
             # A transposed convolution of one pixel, which is a linear layer: 1 -> 5 pixels.
             size = depths[0] * FIRST**2
             self.first = linear(feat_size, size, bias=False, fans=(feat_size * FIRST**2, size))
-            layers: list[nn.Module] = [ChannelNormAct(depths[0])]
+            layers: list[nn.Module] = [ChannelAct(depths[0], act)]
             for n_in, n_out, kernel in zip(depths, depths[1:], (5, 6), strict=False):
                 conv = nn.ConvTranspose2d(n_in, n_out, kernel, STRIDE, bias=False)
                 uniform_init_(conv.weight, n_in * kernel**2, n_out * kernel**2)
-                layers += [conv, ChannelNormAct(n_out)]
+                layers += [conv, ChannelAct(n_out, act)]
             channels = sum(observations[key].shape[2] for key in self.images)
             last = nn.ConvTranspose2d(depths[-1], channels, 6, STRIDE)  # 5 -> 13 -> 30 -> 64
             uniform_init_(last.weight, depths[-1] * 36, channels * 36, 0.1)

@@ -86,6 +86,17 @@ def categorical_entropy(probs: Tensor) -> Tensor:
     return -(probs * probs.log()).sum(-1)
 
 
+def normal_kl(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) -> Tensor:
+    """KL(p || q) in nats of two normal distributions, elementwise."""
+    squares = (p_std.square() + (p_mean - q_mean).square()) / q_std.square()
+    return q_std.log() - p_std.log() + 0.5 * squares - 0.5
+
+
+def normal_log_prob(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log-density of N(mean, std) at x, elementwise."""
+    return -0.5 * ((x - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+
+
 def normal_entropy(std: Tensor) -> Tensor:
     """Entropy in nats of N(., std), elementwise."""
     return std.log() + 0.5 * math.log(2 * math.pi * math.e)

@@ -58,7 +58,11 @@ def plain_norm_elu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def plain_gates(parts: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """gates() by PyTorch's own operations."""
-    normed = F.layer_norm(parts, weight.shape, weight, bias, NORM_EPS)
+    return open_gates(F.layer_norm(parts, weight.shape, weight, bias, NORM_EPS), h)
+
+
+def open_gates(normed: Tensor, h: Tensor) -> Tensor:
+    """gates() after its norm: (N, 3 D) and (N, D) -> (N, D)."""
     reset, candidate, update = normed.chunk(3, dim=-1)
     candidate = torch.tanh(torch.sigmoid(reset) * candidate)
     # The reset gate multiplies the candidate; -1: by default the cell remembers.

@@ -1,7 +1,8 @@
 """The first linear layer over a belief, at the cost of what is not zero in it.
 
-z is one-hot: of its S*C columns S are 1, so W z is the sum of S columns of W. On the way back z
-needs a dense gradient, as it is drawn straight-through.
+A one-hot z has S ones in its F = S*C columns, so W z is the sum of S columns of W. On the way back
+z needs a dense gradient, as it is drawn straight-through. An index (N, 0) says that z is dense, as
+Gaussian latents are: then the product is computed as such.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from torch.nn import functional as F
 from daydreamer.models.casting import cast, cast_columns
 
 
-def onehot_linear(z: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """F.linear(z, weight) where z (N, S*C) is 1 at index (N, S) and 0 elsewhere. Returns (N, U)."""
+def stoch_linear(z: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """F.linear(z, weight) where z (N, F) is 1 at index (N, S) and 0 elsewhere. Returns (N, U)."""
+    if not index.shape[-1]:
+        return _dense(z, weight)
     out: Tensor = _OneHotLinear.apply(  # type: ignore[no-untyped-call]
         z, index, cast(weight), cast_columns(weight, 0)
     )
@@ -25,16 +28,23 @@ def onehot_linear(z: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
 
 def latent_linear(h: Tensor, z: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """F.linear(cat([h, z], -1), weight), z (N, S*C) being 1 at index (N, S) and 0 elsewhere.
+    """F.linear(cat([h, z], -1), weight), z (N, F) being 1 at index (N, S) and 0 elsewhere.
 
-    h (N, D), weight (U, D + S*C). Returns (N, U).
+    h (N, D), weight (U, D + F). Returns (N, U).
     """
+    if not index.shape[-1]:
+        return _dense(torch.cat([h, z], -1), weight)
     wide = cast(weight)
     rows = cast_columns(weight, h.shape[-1])
     out: Tensor = _LatentLinear.apply(  # type: ignore[no-untyped-call]
         h.to(wide.dtype), z, index, wide, rows
     )
     return out
+
+
+def _dense(x: Tensor, weight: Tensor) -> Tensor:
+    wide = cast(weight)
+    return F.linear(x.to(wide.dtype), wide)
 
 
 class _OneHotLinear(torch.autograd.Function):

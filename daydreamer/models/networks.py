@@ -1,11 +1,16 @@
-"""Layers: Linear or convolution, layer norm, ELU, initialised as DayDreamer does."""
+"""Layers: Linear or convolution, layer norm, ELU, initialised as DayDreamer does.
+
+Products carry no bias; what follows them brings it. So layers without norm differ by one module.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from daydreamer.models.casting import Linear
 from daydreamer.models.fused import norm_elu
@@ -52,8 +57,23 @@ class NormAct(nn.Module):
         return norm_elu(x, self.weight, self.bias)
 
 
+class BiasAct(nn.Module):
+    """In NormAct's place where there is no norm: the bias, then ELU."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., units) -> (..., units), of x's type."""
+        return F.elu(x + self.bias).to(x.dtype)
+
+
+Act = Callable[[int], nn.Module]  # what follows a product: NormAct or BiasAct of so many units
+
+
 class MLP(nn.Module):
-    """`layers` times (Linear, layer norm, ELU); with `n_out`, one Linear of `out_scale` last.
+    """`layers` times (Linear, act: norm and ELU); with `n_out`, one Linear of `out_scale` last.
 
     exact: that last one is computed in float32.
     """
@@ -66,11 +86,12 @@ class MLP(nn.Module):
         n_out: int | None = None,
         out_scale: float = 0.1,
         exact: bool = False,
+        act: Act = NormAct,
     ) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         for index in range(layers):
-            blocks += [linear(n_in if index == 0 else units, units, bias=False), NormAct(units)]
+            blocks += [linear(n_in if index == 0 else units, units, bias=False), act(units)]
         if n_out is not None:
             blocks.append(linear(units if layers else n_in, n_out, scale=out_scale, exact=exact))
         self.blocks = nn.Sequential(*blocks)

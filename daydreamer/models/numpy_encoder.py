@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from daydreamer.agents.config import AgentConfig
-from daydreamer.models.numpy_layers import MLP, NormElu, symlog
+from daydreamer.models.numpy_layers import MLP, EluAfter, elu_after, symlog
 from daydreamer.models.numpy_weights import Floats, Shelf
 from daydreamer.models.observations import (
     IMAGE_SIZE,
@@ -29,12 +29,14 @@ FEW_PIXELS, BLOCK = 36, 16
 
 
 class Convolution:
-    """Convolution, layer norm over channels, ELU; channels last, so that patches copy in runs.
+    """Convolution and what follows it; channels last, so that patches copy in runs.
 
     Every buffer is made once, and so is the view of the input that lists its patches.
     """
 
-    def __init__(self, shelf: Shelf, level: int, source: Floats, depth: int, scale: float) -> None:
+    def __init__(
+        self, shelf: Shelf, level: int, source: Floats, depth: int, scale: float, act: EluAfter
+    ) -> None:
         """source: (size, size, C), read by every call and multiplied by `scale`."""
         size, _, channels = source.shape
         out = (size - KERNEL) // STRIDE + 1
@@ -55,8 +57,8 @@ class Convolution:
         self._columns = np.empty(self._patches.shape, np.float32)
         self._flat = self._columns.reshape(out * out, -1)
         self._product = np.empty((out * out, depth), np.float32)
-        self._norm_elu = NormElu(shelf, f"encoder.cnn.{2 * level + 1}.norm", out * out, depth)
-        self.out = self._norm_elu.out.reshape(out, out, depth)
+        self._act = act(shelf, f"encoder.cnn.{2 * level + 1}.norm", out * out, depth)
+        self.out = self._act.out.reshape(out, out, depth)
 
     def __call__(self) -> None:
         """Source -> self.out (out, out, depth)."""
@@ -66,7 +68,7 @@ class Convolution:
             self._product[...] = by_channel.reshape(self._product.shape[::-1]).T
         else:
             np.matmul(self._flat, self._weight, out=self._product)
-        self._norm_elu(self._product)
+        self._act(self._product)
 
 
 class Encoder:
@@ -75,12 +77,12 @@ class Encoder:
     def __init__(
         self, shelf: Shelf, cfg: AgentConfig, observations: Mapping[str, ArraySpec]
     ) -> None:
-        self._symlog = cfg.symlog_vectors
+        self._symlog, act = cfg.symlog_vectors, elu_after(cfg.norm)
         self._vectors, images = split_keys(observations)
         self.embed_size = 0
         if self._vectors:
             n_in = sum(vector_size(observations[key]) for key in self._vectors)
-            self._mlp = MLP(shelf, "encoder.mlp", n_in, cfg.mlp_units, cfg.mlp_layers)
+            self._mlp = MLP(shelf, "encoder.mlp", n_in, cfg.mlp_units, cfg.mlp_layers, act=act)
             self.embed_size += cfg.mlp_units
         self._levels: list[Convolution] = []
         if not images:
@@ -94,7 +96,8 @@ class Encoder:
         self._pixels = source = np.empty((IMAGE_SIZE, IMAGE_SIZE, channels), np.float32)
         for level in range(LEVELS):
             scale = 1 / 255 if level == 0 else 1.0
-            convolution = Convolution(shelf, level, source, cfg.cnn_depth * 2**level, scale)
+            depth = cfg.cnn_depth * 2**level
+            convolution = Convolution(shelf, level, source, depth, scale, act)
             self._levels.append(convolution)
             source = convolution.out
         self.embed_size += source.size

@@ -80,6 +80,18 @@ class Norm:
         return x
 
 
+class Bias:
+    """In Norm's place where there is no norm."""
+
+    def __init__(self, shelf: Shelf, name: str, units: int) -> None:
+        self.bias = shelf.take(f"{name}.bias", units)
+
+    def __call__(self, x: Floats) -> Floats:
+        """(..., units) -> the same array."""
+        x += self.bias
+        return x
+
+
 class NormElu:
     """Layer norm over the last dimension, then ELU."""
 
@@ -104,8 +116,31 @@ class NormElu:
         return self.out
 
 
+class BiasElu:
+    """In NormElu's place where there is no norm: the bias, then ELU."""
+
+    def __init__(self, shelf: Shelf, name: str, *shape: int) -> None:
+        """As NormElu."""
+        self.out, self._scratch = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self._bias = shelf.take(f"{name}.bias", shape[-1])
+
+    def __call__(self, x: Floats) -> Floats:
+        """The array `out`, overwritten by the next call."""
+        np.add(x, self._bias, out=self.out)
+        elu_(self.out, self._scratch)
+        return self.out
+
+
+EluAfter = type[NormElu] | type[BiasElu]
+
+
+def elu_after(norm: str) -> EluAfter:
+    """What follows every product inside a network, by AgentConfig.norm."""
+    return NormElu if norm == "layer" else BiasElu
+
+
 class MLP:
-    """`layers` times (linear, norm, ELU); with `n_out`, one linear layer last."""
+    """`layers` times (linear, act: norm and ELU); with `n_out`, one linear layer last."""
 
     def __init__(
         self,
@@ -117,13 +152,14 @@ class MLP:
         n_out: int | None = None,
         *,
         first: int = 0,
+        act: EluAfter = NormElu,
     ) -> None:
         """first: index of the first hidden layer, where somebody else does those before it."""
         self._hidden = []
         for layer in range(first, layers):
             weight = shelf.take(f"{name}.blocks.{2 * layer}.weight", units, n_in)
-            norm_elu = NormElu(shelf, f"{name}.blocks.{2 * layer + 1}", units)
-            self._hidden.append((product(shelf, weight), norm_elu))
+            after = act(shelf, f"{name}.blocks.{2 * layer + 1}", units)
+            self._hidden.append((product(shelf, weight), after))
             n_in = units
         self._last: tuple[Product, Floats] | None = None
         if n_out is not None:
@@ -133,8 +169,8 @@ class MLP:
 
     def __call__(self, x: Floats) -> Floats:
         """(n_in,) -> (units,) or (n_out,). Overwritten by the next call."""
-        for times, norm_elu in self._hidden:
-            x = norm_elu(times(x))
+        for times, after in self._hidden:
+            x = after(times(x))
         if self._last is not None:
             times, bias = self._last
             x = times(x)

@@ -4,7 +4,7 @@ On a robot's small computer it starts sooner, takes a fraction of the memory and
 docs/decisions/0051-the-actor-steps-in-numpy.md. policy.Policy defines what is computed, and
 tests/models/test_numpy_policy.py holds the two equal.
 
-D deterministic, S variables of C classes, U units, A action.
+D deterministic, F numbers of z, U units, A action.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from daydreamer.agents.config import AgentConfig
 from daydreamer.models.numpy_encoder import Encoder
+from daydreamer.models.numpy_latents import Belief, latents
 from daydreamer.models.numpy_layers import (
     MLP,
-    Indices,
+    Bias,
     Norm,
-    NormElu,
+    elu_after,
     mixed_probs,
     one_hot,
     sample_class,
@@ -35,11 +36,11 @@ from robots.base import ActionSpec, ArraySpec
 class PolicyState(NamedTuple):
     """Carried between two control steps: belief h (D,), z, correlated noise (A,).
 
-    z: where its one-hot vectors have their ones, as indices into (S*C,).
+    z: as numpy_latents carries it; where it is one-hot, the indices of its ones.
     """
 
     h: Floats
-    z: Indices
+    z: Belief
     noise: Floats
 
 
@@ -63,38 +64,39 @@ class NumpyPolicy:
         self._cfg, self._action = cfg, action
         self._continuous = action.kind == "continuous"
         self._correlation = cfg.noise_correlation if self._continuous else 0.0
-        deter, units, flat = cfg.deter, cfg.units, cfg.stoch * cfg.classes
-        self._first_class = np.arange(cfg.stoch) * cfg.classes
-        shelf = Shelf(arrays)
+        self._latents = latents(cfg)
+        deter, units, flat = cfg.deter, cfg.units, self._latents.flat
+        shelf, act = Shelf(arrays), elu_after(cfg.norm)
 
         def linear(name: str, n_out: int, n_in: int) -> Product:
             return product(shelf, shelf.take(f"{name}.weight", n_out, n_in))
 
         self._encoder = Encoder(shelf, cfg, observations)
 
-        # z is one-hot: its product with a matrix is the sum of a few columns, kept as rows.
-        self._from_z = shelf.keep(shelf.take("cell.from_z.weight", units, flat).T)
+        from_z = shelf.take("cell.from_z.weight", units, flat)
+        self._from_z = self._latents.product(shelf, from_z)
         self._from_action = linear("cell.from_action", units, action.size)
-        self._cell_norm_elu = NormElu(shelf, "cell.inputs_norm", units)
+        self._cell_act = act(shelf, "cell.inputs_norm", units)
         self._gates = linear("cell.gates", 3 * deter, units + deter)
-        self._gates_norm = Norm(shelf, "cell.gates_norm", 3 * deter)
+        gates_norm = Norm if cfg.gru_norm else Bias
+        self._gates_norm = gates_norm(shelf, "cell.gates_norm", 3 * deter)
 
         embed = self._encoder.embed_size
         self._from_h = linear("posterior.from_h", units, deter)
         self._from_embed = linear("posterior.from_embed", units, embed)
-        self._posterior_norm_elu = NormElu(shelf, "posterior.inputs_norm", units)
+        self._posterior_act = act(shelf, "posterior.inputs_norm", units)
         layers = cfg.post_layers - 1
-        self._posterior = MLP(shelf, "posterior.rest", units, units, layers, flat)
+        n_out = self._latents.outputs
+        self._posterior = MLP(shelf, "posterior.rest", units, units, layers, n_out, act=act)
 
         first = shelf.take("actor.mlp.blocks.0.weight", cfg.mlp_units, deter + flat)
         self._actor_from_h = product(shelf, first[:, :deter])
-        self._actor_from_z = shelf.keep(first[:, deter:].T)
-        self._actor_norm_elu = NormElu(shelf, "actor.mlp.blocks.1", cfg.mlp_units)
+        self._actor_from_z = self._latents.product(shelf, first[:, deter:])
+        self._actor_act = act(shelf, "actor.mlp.blocks.1", cfg.mlp_units)
         n_out = action.size * (2 if self._continuous else 1)
-        self._actor = MLP(
-            shelf, "actor.mlp", cfg.mlp_units, cfg.mlp_units, cfg.mlp_layers, n_out, first=1
-        )
-        initial_z = np.flatnonzero(shelf.take("initial_z", flat))  # one-hot, or no ones at all
+        width, layers = cfg.mlp_units, cfg.mlp_layers
+        self._actor = MLP(shelf, "actor.mlp", width, width, layers, n_out, first=1, act=act)
+        initial_z = self._latents.carried(shelf.take("initial_z", flat))
         self._initial = PolicyState(
             shelf.take("initial_h", deter), initial_z, np.zeros(action.size, np.float32)
         )
@@ -126,11 +128,9 @@ class NumpyPolicy:
         embed = self._encoder(obs)
         h = self._next_h(state, None if is_first else prev_action)
         x = self._from_h(h) + self._from_embed(embed)
-        logits = self._posterior(self._posterior_norm_elu(x))
-        probs = mixed_probs(logits.reshape(self._cfg.stoch, -1), self._cfg.unimix)
-        z = self._first_class + sample_class(probs, rng.random(self._cfg.stoch, np.float32))
-        x = self._actor_from_h(h) + self._actor_from_z.take(z, 0).sum(0)
-        out = self._actor(self._actor_norm_elu(x))
+        z = self._latents.draw(self._posterior(self._posterior_act(x)), rng)
+        x = self._actor_from_h(h) + self._actor_from_z(z)
+        out = self._actor(self._actor_act(x))
         if self._continuous:
             action, noise = self._choose_numbers(out, is_first, state.noise, mode, rng)
         else:
@@ -140,10 +140,10 @@ class NumpyPolicy:
     def _next_h(self, state: PolicyState, action: Floats | None) -> Floats:
         """rssm.Cell. action: None where none led here."""
         h, deter = state.h, self._cfg.deter
-        x = self._from_z.take(state.z, 0).sum(0)
+        x = self._from_z(state.z)
         if action is not None:
             x += self._from_action(np.asarray(action, np.float32))
-        x = self._cell_norm_elu(x)
+        x = self._cell_act(x)
         parts = self._gates_norm(self._gates(np.concatenate([x, h])))
         reset, candidate, update = parts[:deter], parts[deter : 2 * deter], parts[2 * deter :]
         candidate = np.tanh(sigmoid(reset) * candidate)

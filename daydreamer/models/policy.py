@@ -14,16 +14,23 @@ from torch import Tensor, nn
 from daydreamer.agents.config import AgentConfig
 from daydreamer.models.actor_head import ActorHead
 from daydreamer.models.codec import Encoder
+from daydreamer.models.latents import Categoricals, Gaussians, Latents
+from daydreamer.models.networks import Act, BiasAct, NormAct
 from daydreamer.models.rssm import RSSM, Latent
 from robots.base import ActionSpec, ArraySpec
 
 
 class PolicyState(NamedTuple):
-    """Carried between two control steps: belief h (B, D), z (B, S*C), correlated noise (B, A)."""
+    """Carried between two control steps: belief h (B, D), z (B, F), correlated noise (B, A)."""
 
     h: Tensor
     z: Tensor
     noise: Tensor
+
+
+def build_act(cfg: AgentConfig) -> Act:
+    """What follows every product inside a network."""
+    return NormAct if cfg.norm == "layer" else BiasAct
 
 
 def build_encoder(cfg: AgentConfig, observations: Mapping[str, ArraySpec]) -> Encoder:
@@ -34,7 +41,15 @@ def build_encoder(cfg: AgentConfig, observations: Mapping[str, ArraySpec]) -> En
         mlp_units=cfg.mlp_units,
         cnn_depth=cfg.cnn_depth,
         symlog_vectors=cfg.symlog_vectors,
+        act=build_act(cfg),
     )
+
+
+def build_latents(cfg: AgentConfig) -> Latents:
+    """The distribution of z."""
+    if cfg.latents == "gaussian":
+        return Gaussians(cfg.stoch)
+    return Categoricals(cfg.stoch, cfg.classes, cfg.unimix)
 
 
 def build_rssm(cfg: AgentConfig, embed_size: int, action: ActionSpec) -> RSSM:
@@ -44,12 +59,12 @@ def build_rssm(cfg: AgentConfig, embed_size: int, action: ActionSpec) -> RSSM:
         embed_size=embed_size,
         deter=cfg.deter,
         units=cfg.units,
-        stoch=cfg.stoch,
-        classes=cfg.classes,
+        latents=build_latents(cfg),
         prior_layers=cfg.prior_layers,
         post_layers=cfg.post_layers,
-        unimix=cfg.unimix,
         initial=cfg.initial,
+        act=build_act(cfg),
+        gru_norm=cfg.gru_norm,
     )
 
 
@@ -63,6 +78,7 @@ def build_actor_head(cfg: AgentConfig, feat_size: int, action: ActionSpec) -> Ac
         min_std=cfg.min_std,
         max_std=cfg.max_std,
         unimix=cfg.actor_unimix,
+        act=build_act(cfg),
     )
 
 
@@ -113,8 +129,9 @@ class Policy(nn.Module):
         action_share = self.cell.from_action(prev_action.masked_fill(first, 0.0))
         embed_share = self.posterior.from_embed(self.encoder(obs))
         h = self.cell(h, z, action_share)
-        uniform = torch.rand(h.shape[0], self.latents.stoch, generator=generator, device=h.device)
-        z, index = self.latents.draw(self.posterior(h, embed_share), uniform)
+        size = h.shape[0], self.latents.stoch
+        luck = self.latents.noise(size, generator=generator, device=h.device)
+        z, index = self.latents.draw(self.posterior(h, embed_share), luck)
         feat = Latent(h, z, index)
         policies = self.actor(feat)
         noise, past = self.actor.noise_like(h, generator), state.noise

@@ -130,8 +130,13 @@ class NoHostReads(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"imagination_starts": 5, "center_rewards": True}, {"precision": "bf16"}],
-    ids=["fp32", "fewer-starts", "bf16"],
+    [
+        {},
+        {"imagination_starts": 5, "center_rewards": True},
+        {"precision": "bf16"},
+        {"latents": "gaussian", "norm": "none", "reinforce_share": 0.5},
+    ],
+    ids=["fp32", "fewer-starts", "bf16", "ablations"],
 )
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "as-on-a-gpu"])
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)

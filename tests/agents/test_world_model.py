@@ -48,34 +48,38 @@ def chunk() -> dict[str, Tensor]:
 
 def train(agent: Agent, batch: dict[str, Tensor], steps: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
+    latents = agent.model.rssm.latents
     for _ in range(steps):
-        uniform = torch.rand(*batch["is_first"].shape, agent.cfg.stoch, generator=generator)
-        loss = agent.model.loss(batch, uniform)
+        noise = latents.noise((*batch["is_first"].shape, latents.stoch), generator=generator)
+        loss = agent.model.loss(batch, noise)
         loss.loss.backward()
         agent.optimizers["model"].step(loss.loss)
     return {name: float(x) for name, x in loss.metrics.items()}
 
 
-def test_one_chunk_is_memorised_and_then_predicted_without_looking() -> None:
+@pytest.mark.parametrize(
+    "latents", ["categorical", pytest.param("gaussian", marks=pytest.mark.slow)]
+)
+def test_one_chunk_is_memorised_and_then_predicted_without_looking(latents: str) -> None:
     observations = {"phase": OBSERVATIONS["phase"]}
-    agent = make(observations, model_lr=3e-3, vector_scale=10, reward_scale=10, kl_target_nats=1)
-    batch = chunk()
+    scales = {"vector_scale": 10, "reward_scale": 10, "kl_target_nats": 1}
+    agent, batch = make(observations, model_lr=3e-3, latents=latents, **scales), chunk()
     first, last = train(agent, batch, 1), train(agent, batch, 300)
     assert last["phase_loss"] < 0.05 * first["phase_loss"]
     assert last["reward_loss"] < 0.05 * first["reward_loss"]
     assert last["kl_nats"] < 0.75 * first["kl_nats"]
     # Five rows of context, then five steps in the dark.
     seen = {key: x[:, :5] for key, x in batch.items()}
-    generator = torch.Generator().manual_seed(1)
+    generator, draw = torch.Generator().manual_seed(1), agent.model.rssm.latents.noise
     with torch.no_grad():
         post, _, _ = agent.model.rssm.observe(
             agent.model.embed(seen), seen["action"], seen["is_first"],
-            torch.rand(4, 5, agent.cfg.stoch, generator=generator),
+            draw((4, 5, agent.cfg.stoch), generator=generator),
         )  # fmt: skip
         latent, errors = Latent(*(x[:, -1] for x in post)), []
         for t in range(5, T):
-            uniform = torch.rand(4, agent.cfg.stoch, generator=generator)
-            latent = agent.model.rssm.imagine_step(latent, batch["action"][:, t], uniform)
+            noise = draw((4, agent.cfg.stoch), generator=generator)
+            latent = agent.model.rssm.imagine_step(latent, batch["action"][:, t], noise)
             found = agent.model.decoder(latent)["phase"]
             errors.append((found - batch["phase"][:, t]).square().sum(-1).mean())
     # A guess of zero is wrong by 1, a random phase by 2.

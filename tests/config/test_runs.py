@@ -138,6 +138,8 @@ def test_fingerprint_ignores_what_each_side_may_choose_alone() -> None:
         "seed=4",
         "learner.batch=3",
         "agent.model_lr=1e-3",
+        "agent.decoder_gradient=false",
+        "agent.reinforce_share=0.5",
         "id=b",
         "body.start=standing",
         "run=x",
@@ -146,7 +148,16 @@ def test_fingerprint_ignores_what_each_side_may_choose_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["agent.deter=99", "task.episode_steps=9", "mode=lockstep", "size=paper"]
+    "word",
+    [
+        "agent.deter=99",
+        "agent.latents=gaussian",
+        "agent.norm=none",
+        "agent.gru_norm=false",
+        "task.episode_steps=9",
+        "mode=lockstep",
+        "size=paper",
+    ],
 )
 def test_fingerprint_sees_what_both_sides_must_share(word: str) -> None:
     ground, keys = fingerprint(load(["task=a1_walk"]))
@@ -175,6 +186,23 @@ def test_a_trained_run_keeps_its_network_and_its_file(run: Path) -> None:
     config, changes = open_run([f"run={run}", "agent.model_lr=0.5"])  # no shape depends on it
     assert config.agent.model_lr == 0.5
     assert len(changes) == 1
+
+
+@pytest.mark.parametrize(
+    "word", ["latents=gaussian", "norm=none", "gru_norm=false", "initial=zeros"]
+)
+def test_a_trained_run_keeps_the_switches_that_shape_its_weights(run: Path, word: str) -> None:
+    (run / "learner" / "checkpoints" / "latest").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=rf"another agent.*agent\.{word.split('=')[0]}: "):
+        open_run([f"run={run}", f"agent.{word}"])
+
+
+def test_a_run_from_before_a_switch_has_its_default(run: Path) -> None:
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    for key in ("latents", "norm", "gru_norm", "reinforce_share"):
+        del content["agent"][key]
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    assert load_run(run) == load([*WORDS, f"run={run}"])
 
 
 def test_a_run_without_checkpoints_may_still_change_its_network(run: Path) -> None:

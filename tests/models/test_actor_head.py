@@ -60,6 +60,24 @@ def test_a_share_of_uniform_keeps_every_choice_possible() -> None:
     torch.testing.assert_close(found, torch.tensor([math.log(0.025)]))
 
 
+def test_the_log_density_of_numbers_matches_arithmetic() -> None:
+    # N(0, 1) at 1: -0.5 - 0.918939; N(0.5, 0.5) at 0: -0.5 + ln 2 - 0.918939; their sum
+    one = Policies(None, torch.tensor([[0.0, 0.5]]), torch.tensor([[1.0, 0.5]]), None)
+    found = one.log_prob(torch.tensor([[1.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([-2.144730]))
+
+
+def test_one_hot_samples_carry_the_gradient_of_the_chances() -> None:
+    head = make(PAD)
+    policies = say(head, 0.0, 0.0, 0.0, 0.0)
+    sample = head.sample(policies, torch.tensor([0.6]))
+    assert sample.tolist() == [[0.0, 0.0, 1.0, 0.0]]
+    weights = torch.tensor([[1.0, -2.0, 5.0, 0.5]])
+    assert policies.probs is not None
+    (gradient,) = torch.autograd.grad((weights * sample).sum(), policies.probs)
+    assert torch.equal(gradient, weights)
+
+
 def test_samples_carry_the_gradient_of_mean_and_deviation() -> None:
     head = make(ARM)
     policies, noise = say(head, 0, 0, 0, 0, 0, 0), torch.tensor([[1.0, -2.0, 5.0]])

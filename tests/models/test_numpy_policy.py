@@ -65,10 +65,12 @@ def lively_policy(
         noise = scale * torch.randn(param.shape)
         param.data = 1 + noise if "norm.weight" in name else noise
     policy.get_buffer("initial_h").uniform_(-0.9, 0.9)
+    if cfg.initial == "learned" and cfg.latents == "gaussian":
+        policy.get_buffer("initial_z").normal_()
     if travelled:
         for tensor in policy.state_dict().values():
             tensor.copy_(tensor.half())
-    if cfg.initial == "learned":
+    if cfg.initial == "learned" and cfg.latents == "categorical":
         policy.get_buffer("initial_z").view(cfg.stoch, cfg.classes)[:, 2] = 1
     return policy
 
@@ -95,6 +97,11 @@ def look(rng: np.random.Generator, observations: Mapping[str, ArraySpec]) -> dic
         (CAMERA, ARM, {"cnn_depth": 12, "deter": 40, "stoch": 8, "classes": 8}),
         (CAMERAS, KEYS, {"symlog_vectors": True, "cnn_depth": 3}),
         (BLIND, ARM, {}),
+        (VECTORS, ARM, {"latents": "gaussian"}),
+        (CAMERA, KEYS, {"latents": "gaussian", "initial": "zeros", "norm": "none"}),
+        (CAMERAS, ARM, {"norm": "none", "post_layers": 2}),
+        (VECTORS, KEYS, {"norm": "none", "gru_norm": False}),
+        (VECTORS, ARM, {"gru_norm": False}),
     ],
     ids=lambda value: getattr(value, "kind", None) or " ".join(value),
 )
@@ -132,7 +139,12 @@ def test_it_computes_what_torch_computes(
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[0].numpy(), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(state.h, plain_state.h[0].numpy(), rtol=1e-4, atol=1e-5)
-        assert state.z.tolist() == np.flatnonzero(plain_state.z[0].numpy() > 0.5).tolist()
+        z = plain_state.z[0].numpy()
+        if cfg.latents == "categorical":
+            assert state.z.tolist() == np.flatnonzero(z > 0.5).tolist()
+        else:
+            assert state.z.dtype == np.float32
+            np.testing.assert_allclose(state.z, z, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(state.noise, plain_state.noise[0].numpy(), rtol=1e-4, atol=1e-6)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,13 +38,19 @@ def look(seed: int, images: bool = False) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("observations", [VECTOR, BOTH], ids=["vector", "fused"])
 @pytest.mark.parametrize("action", [ARM, ActionSpec("discrete", 3)], ids=lambda a: a.kind)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"latents": "gaussian"}, {"norm": "none"}, {"gru_norm": False}],
+    ids=lambda changes: " ".join(changes) or "default",
+)
 def test_shipped_weights_choose_as_the_learner_s_own_model_does(
-    observations: dict[str, ArraySpec], action: ActionSpec
+    observations: dict[str, ArraySpec], action: ActionSpec, changes: dict[str, Any]
 ) -> None:
-    agent = build_agent(TINY, observations, action, seed=3)
+    cfg = dataclasses.replace(TINY, **changes)
+    agent = build_agent(cfg, observations, action, seed=3)
     for param in (agent.model.rssm.initial_h, *agent.behavior.actor.parameters()):
         torch.nn.init.normal_(param, std=0.5, generator=torch.Generator().manual_seed(4))
-    policy = build_policy(TINY, observations, action)
+    policy = build_policy(cfg, observations, action)
     policy.load_arrays(agent.policy_arrays())
     # Five steps on the robot, with a new episode at the fourth.
     T, generator, state = 5, torch.Generator().manual_seed(0), policy.initial()
@@ -54,15 +61,15 @@ def test_shipped_weights_choose_as_the_learner_s_own_model_does(
         found, state = policy.step(obs, executed[:, t], is_first[:, t], state, "mode", generator)
         chosen.append(found)
     # The same rows and the same random numbers, as the learner sees them.
-    generator, uniform = torch.Generator().manual_seed(0), []
+    generator, noise = torch.Generator().manual_seed(0), []
     for _ in range(T):
-        uniform.append(torch.rand(1, TINY.stoch, generator=generator))
+        noise.append(agent.model.rssm.latents.noise(1, cfg.stoch, generator=generator))
         agent.behavior.actor.noise_like(torch.zeros(1, 1), generator)
     batch = {key: torch.stack([obs[key] for obs in looks], 1) for key in observations}
     batch |= {"is_first": is_first}
     with torch.no_grad():
         post, _, _ = agent.model.rssm.observe(
-            agent.model.embed(batch), executed, is_first, torch.stack(uniform, 1)
+            agent.model.embed(batch), executed, is_first, torch.stack(noise, 1)
         )
         expected = agent.behavior.actor(post.feat).mode()
     torch.testing.assert_close(torch.stack(chosen, 1), expected)

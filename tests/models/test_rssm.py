@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from daydreamer.models.distributions import sample_index
+from daydreamer.models.latents import Categoricals
 from daydreamer.models.rssm import RSSM, Latent, LatentMLP
 
 A, E, D, S, C = 3, 5, 8, 4, 6
@@ -18,11 +19,9 @@ def make(initial: str = "learned", seed: int = 0) -> RSSM:
         embed_size=E,
         deter=D,
         units=7,
-        stoch=S,
-        classes=C,
+        latents=Categoricals(S, C, 0.01),
         prior_layers=2,
         post_layers=2,
-        unimix=0.01,
         initial=initial,
     )
 
