@@ -29,7 +29,7 @@ from daydreamer.config.schema import LearnerConfig
 from daydreamer.dryrun_status import Status
 from daydreamer.interrupts import INTERRUPTED
 from daydreamer.learner.address import address_of
-from daydreamer.process import StopFlag, claim, thread_environment
+from daydreamer.process import StopFlag, claim, follow_parent, thread_environment
 from daydreamer.telemetry.display import LiveDisplay
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class DryrunError(RuntimeError):
 def main(cfg: Config) -> int:
     """Run until cfg.steps; returns the exit code."""
     stop = StopFlag().install()
+    follow_parent()  # a sweep's; nobody else names one
     folder = cfg.folder
     with claim(folder, "a dry run", "choose another run=DIR"), LiveDisplay() as display:
         save(cfg, folder)
@@ -239,7 +240,7 @@ class Dryrun:
 
 def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
     """Where everything is, and what to type next."""
-    run, program = cfg.run, _program()
+    run, program = cfg.run, program_name()
     further = f" steps={2 * cfg.steps}" if cfg.steps and finished else ""
     return [
         "",
@@ -257,7 +258,7 @@ def farewell(cfg: Config, status: Status, *, finished: bool) -> list[str]:
     ]
 
 
-def _program() -> str:
+def program_name() -> str:
     """What to type for this program: a name on the PATH, or the path that it was started with."""
     if shutil.which("daydreamer"):
         return "daydreamer"

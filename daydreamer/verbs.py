@@ -73,12 +73,33 @@ _EVAL = """  run=DIR          the run to look at: its newest checkpoint, its con
 
 Figures go to RUN/eval/<policy version>/results.json. Ctrl-C brings the body to rest."""
 
-_PLOT = """  [LABEL=]DIR          a run, a folder of runs (its seeds), or a baseline's JSONL file;
-                       several with one label are drawn as mean, minimum to maximum
+_SWEEP = """  run=FOLDER       holds everything: FOLDER/<label>/seed<k> is a run like any other
+  seeds=0,1,2      a list, or a range: 0..4 is five seeds; seeds=3 is seed 3 alone (default: 0,1,2)
+  jobs=N           runs at a time (default: one for each core this process may use)
+  key=A,B          several values, by commas: every combination is run with every seed. A value
+                   with commas of its own goes in brackets or quotes: agent.x=[1,2],[3,4]
+  key=value        anything else that `daydreamer dryrun` takes, the same for every run
+
+Each run is a `daydreamer dryrun` in a process of its own, which logs to FOLDER/<label>/seed<k>.log.
+The label is the values that vary, e.g. discount=0.98, or the task's name where none does. Unless
+learner.threads= is given, runs share the cores; with mode=lockstep each has one thread.
+
+The same command goes on where it stopped, as does `daydreamer sweep run=FOLDER` alone; what is done
+is skipped. Seeds, values and steps can be added later; other words are refused in the same FOLDER.
+A run that fails stops no other. At the end, and at Ctrl-C: FOLDER/curve.png, curve.csv, a table.
+FOLDER/sweep.yaml has words and versions, FOLDER/sweep.json the state of each run."""
+
+_PLOT = """  [LABEL=]DIR          a run, a folder of runs (its seeds), a sweep (each of its labels),
+                       or a baseline's JSONL file; several with one label are drawn as
+                       mean, minimum to maximum
   -o, --output FILE    the picture (.png, .svg, .pdf); its numbers go beside it, as .csv
+  --x minutes|steps    robot time (default), or control steps times --repeat
+  --y reward|return    reward per step (default), or the return of an episode
+  --repeat N           environment steps in a control step (default: the run's task.repeat, else 1)
+  --smooth X           average over so much of the x axis before each point (default: 1 minute, or
+                       a 25th of the longest run's steps)
   --label-by HOW       group runs under their own name or their parent folder's:
                        name, parent, or auto (default)
-  --smooth-min MIN     average over so much robot time before each point (default: 1)
   --guide HEIGHT:TEXT  a horizontal line, e.g. 8.5:standing; may be repeated
   --title TEXT         written above the curves"""
 
@@ -93,6 +114,12 @@ ends at `steps` control steps; Ctrl-C ends it cleanly; the same run=DIR resumes.
 `daydreamer learner --help`; the safety rules, actor.safety.*: `daydreamer actor --help`.""",
         ("run", "learner", "actor", "wire"),
         of_run=True,
+    ),
+    "sweep": Verb(
+        "daydreamer.sweep.main:main",
+        "dry runs over seeds and values, in parallel, in one folder, in one plot",
+        "sweep run=FOLDER task=NAME [seeds=0,1,2] [jobs=N] [key=A,B] [key=value] ...",
+        _SWEEP,
     ),
     "learner": Verb(
         "daydreamer.learner.main:main",
@@ -128,8 +155,8 @@ On several GPUs: `torchrun --nproc-per-node=N -m daydreamer learner ...`, docs/d
     ),
     "plot": Verb(
         "daydreamer.telemetry.plot:plot_main",
-        "learning curves over robot time, several seeds",
-        "plot [LABEL=]DIR ... -o FILE [--label-by HOW] [--smooth-min MIN] [--guide ...] ...",
+        "learning curves over robot time or steps, several seeds",
+        "plot [LABEL=]DIR ... -o FILE [--x steps] [--y return] [--smooth X] [--guide ...] ...",
         _PLOT,
     ),
     "replay": Verb(

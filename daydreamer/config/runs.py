@@ -74,7 +74,7 @@ def save(config: Config, folder: Path | str) -> Path:
 
     path = Path(folder) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = OmegaConf.to_yaml(OmegaConf.create({**to_data(config), "versions": _versions()}))
+    text = OmegaConf.to_yaml(OmegaConf.create({**to_data(config), "versions": versions()}))
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -180,7 +180,7 @@ def _read(folder: Path) -> Data:
     return cast(Data, data)
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
     versions: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,15 @@ from numpy.typing import NDArray
 from daydreamer.telemetry.metrics import Line, number, read_metrics, running_totals
 
 Floats = NDArray[np.float64]
-REWARD_KEYS = ("episode/reward_per_step", "reward_per_step")
-SECONDS_KEYS = ("actor/robot_seconds", "robot_seconds")
+# In the metrics of a run, else in a baseline's.
+Y_KEYS = {
+    "reward": ("episode/reward_per_step", "reward_per_step"),
+    "return": ("episode/return", "return"),
+}
+X_KEYS = {
+    "minutes": ("actor/robot_seconds", "robot_seconds"),
+    "steps": ("actor/control_steps", "step"),
+}
 
 
 class NoCurveError(ValueError):
@@ -21,41 +29,57 @@ class NoCurveError(ValueError):
 
 
 @dataclass(frozen=True)
+class View:
+    """What is drawn over what."""
+
+    x: Literal["minutes", "steps"] = "minutes"  # robot time, or control steps times the repeat
+    y: Literal["reward", "return"] = "reward"  # a step's, or an episode's sum
+    repeat: int | None = None  # environment steps in a control step; None: the run's config knows
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One run: a point per episode, in order of robot time."""
+    """One run: a point per episode, in order of x."""
 
     label: str
     name: str
-    robot_min: Floats  # (N,) robot time at the episode's end, summed over the run's actors
-    reward_per_step: Floats  # (N,)
+    x: Floats  # (N,) at the episode's end, summed over sessions and the run's actors
+    y: Floats  # (N,)
     smoothed: Floats  # (N,) mean over the window that ends at the point
+    repeat: int = 1  # environment steps in a control step, as x counts them
 
 
 @dataclass(frozen=True)
 class Band:
-    """Several runs of one label on a common grid of robot time."""
+    """Several runs of one label on a common grid."""
 
     label: str
     runs: int
-    robot_min: Floats  # (G,)
+    x: Floats  # (G,)
     mean: Floats  # (G,) of the smoothed curves
     low: Floats
     high: Floats
 
 
-def read_curve(path: Path, label: str, name: str, window_min: float) -> Curve:
-    """Read a run folder, or a file of lines with robot_seconds and reward_per_step."""
+def read_points(path: Path, view: View) -> tuple[Floats, Floats, int]:
+    """A run folder's or a baseline file's x (N,), ascending, y (N,), and the repeat x counts with.
+
+    Raises NoCurveError where no episode has ended yet.
+    """
     files = metrics_files(path)
-    points = sorted(_points([read_metrics(file) for file in files]))
+    points = sorted(_points([read_metrics(file) for file in files], view))
     if not points:
         raise NoCurveError(
             f"{path}: no finished episode in {len(files)} metrics file(s); "
-            f"expected lines with {REWARD_KEYS[0]} and {SECONDS_KEYS[0]}. "
+            f"expected lines with {Y_KEYS[view.y][0]} and {X_KEYS[view.x][0]} "
+            f"(a baseline's: {Y_KEYS[view.y][1]} and {X_KEYS[view.x][1]}). "
             "Wait until the first episode ends, or name another folder."
         )
-    robot_min = np.array([seconds for seconds, _ in points]) / 60
-    reward = np.array([value for _, value in points])
-    return Curve(label, name, robot_min, reward, smooth(robot_min, reward, window_min))
+    x, y = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    if view.x == "minutes":
+        return x / 60, y, 1
+    repeat = view.repeat or _repeat_of(path)
+    return x * repeat, y, repeat
 
 
 def metrics_files(path: Path) -> list[Path]:
@@ -75,25 +99,68 @@ def smooth(x: Floats, y: Floats, window: float) -> Floats:
 
 
 def band(curves: Sequence[Curve], points: int = 200) -> Band:
-    """Mean and extremes over runs, on the stretch of robot time that all of them cover."""
-    start = max(curve.robot_min[0] for curve in curves)
-    end = max(start, min(curve.robot_min[-1] for curve in curves))
+    """Mean and extremes over runs, on the stretch of x that all of them cover."""
+    start = max(curve.x[0] for curve in curves)
+    end = max(start, min(curve.x[-1] for curve in curves))
     grid = np.linspace(start, end, points)
-    values = np.stack([np.interp(grid, curve.robot_min, curve.smoothed) for curve in curves])
+    values = np.stack([np.interp(grid, curve.x, curve.smoothed) for curve in curves])
     return Band(curves[0].label, len(curves), grid, values.mean(0), values.min(0), values.max(0))
 
 
-def _points(logs: Iterable[Sequence[Line]]) -> Iterable[tuple[float, float]]:
-    """(robot seconds, reward per step) of each finished episode; several actors' seconds add up."""
+def _points(logs: Sequence[Sequence[Line]], view: View) -> Iterable[tuple[float, float]]:
+    """(x, y) of each finished episode, x in seconds or control steps; several actors' add up."""
     events = []
     for source, lines in enumerate(logs):
-        for line, seconds in zip(lines, running_totals(lines, *SECONDS_KEYS), strict=True):
-            if seconds is not None:
-                reward = number(line, *REWARD_KEYS)
-                events.append((number(line, "time") or 0.0, source, seconds, reward))
-    reached: dict[int, float] = {}
+        totals = running_totals(lines, *X_KEYS[view.x])
+        # What the run had before a session counts every actor, so with several it tells nothing.
+        shares = _unreported(lines) if len(logs) == 1 else [0.0] * len(lines)
+        for line, reached, share in zip(lines, totals, shares, strict=True):
+            if reached is not None:
+                x = reached * (1 + share)
+                events.append(
+                    (number(line, "time") or 0.0, source, x, number(line, *Y_KEYS[view.y]))
+                )
+    newest: dict[int, float] = {}
     # Stable, so lines without a time (a baseline's) keep their order.
-    for _, source, seconds, reward in sorted(events, key=lambda event: event[0]):
-        reached[source] = seconds
-        if reward is not None:
-            yield sum(reached.values()), reward
+    for _, source, x, y in sorted(events, key=lambda event: event[0]):
+        newest[source] = x
+        if y is not None:
+            yield sum(newest.values()), y
+
+
+def _unreported(lines: Sequence[Line]) -> Iterator[float]:
+    """For each line, the control steps that no session lived to report, as a share of the reported.
+
+    The session after a killed one counts them, as it hears from the learner what is stored.
+    """
+    before: dict[str, float] = {}  # session -> control steps of the run when it began
+    for line in lines:
+        steps, total = number(line, "actor/control_steps"), number(line, "actor/total_steps")
+        if "session" in line and steps is not None and total is not None:
+            session = line["session"]
+            before[session] = max(total - steps, before.get(session, 0.0))
+    missing, reported, current = 0.0, 0.0, None
+    for line, steps in zip(lines, running_totals(lines, "actor/control_steps"), strict=True):
+        session = line.get("session")
+        if steps is not None and session != current:
+            # Less than reported: a killed actor took steps with it that it did drive. They count.
+            missing = max(missing, before.get(session or "", 0.0) - reported)
+            current = session
+        reported = max(reported, steps or 0.0)
+        yield missing / reported if reported else 0.0
+
+
+def _repeat_of(path: Path) -> int:
+    """Its task.repeat, by RUN/config.yaml or FILE.yaml; 1 where nothing says so."""
+    import yaml
+
+    config = path.with_suffix(".yaml") if path.is_file() else path / "config.yaml"
+    if not config.is_file():
+        return 1
+    try:
+        found = yaml.safe_load(config.read_text(encoding="utf-8"))["task"].get("repeat", 1)
+        return max(1, int(found))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NoCurveError(
+            f"{config} does not tell task.repeat ({error}); say it with --repeat N"
+        ) from error

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from rich.live import Live
-
-log = logging.getLogger(__name__)
+from daydreamer.telemetry.screen import Screen
 
 TABLE_PERIOD_S = 0.25
 LINE_PERIOD_S = 5.0
@@ -52,29 +45,22 @@ class LiveDisplay:
     def __init__(
         self, stream: TextIO | None = None, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stream = sys.stdout if stream is None else stream
         self._now = now
-        self._silent = False
+        self._screen = Screen(stream)
         self._history: deque[float] = deque(maxlen=240)  # reward per step, one value a change
         self._shown_s = -float("inf")
         self._shown: DryrunStatus | None = None
         self._last = DryrunStatus()
         self._start_s = now()
-        self._live: Live | None = None
-        if _is_terminal(self._stream):
-            from daydreamer.telemetry.table import open_live
-
-            with self._forgiving():
-                self._live = open_live(self._stream)
 
     @property
     def is_table(self) -> bool:
         """Whether a live table is drawn (a terminal, no NO_COLOR)."""
-        return self._live is not None
+        return self._screen.is_live
 
     def update(self, status: DryrunStatus) -> None:
         """Show `status` when the next redraw is due; a new phase or message at once."""
-        if self._silent:
+        if self._screen.is_silent:
             return
         self._last = status
         reward = status.reward_per_step
@@ -88,25 +74,15 @@ class LiveDisplay:
 
     def note(self, text: str) -> None:
         """Print one line that stays, above the table where there is one."""
-        if self._silent:
-            return
-        with self._forgiving():
-            if self._live is not None:
-                self._live.console.print(text, markup=False, highlight=False)
-            else:
-                self._print(text)
+        self._screen.say(text)
 
     def close(self) -> None:
         """Show the last status, unless it is shown; leave the terminal as it was. Repeatable."""
-        if self._silent:
+        if self._screen.is_silent:
             return
         if self._shown is not None and self._shown != self._last:
             self._show()
-        if self._live is not None:
-            with self._forgiving():
-                self._live.stop()
-            self._live = None
-        self._silent = True
+        self._screen.close()
 
     def __enter__(self) -> LiveDisplay:
         return self
@@ -122,41 +98,13 @@ class LiveDisplay:
     def _show(self) -> None:
         self._shown_s = self._now()
         self._shown = self._last
-        with self._forgiving():
-            if self._live is not None:
-                from daydreamer.telemetry.table import render
+        if not self.is_table:
+            self._screen.say(status_line(self._last))
+            return
+        from daydreamer.telemetry.table import render
 
-                elapsed_s = self._shown_s - self._start_s
-                self._live.update(render(self._last, list(self._history), elapsed_s), refresh=True)
-            else:
-                self._print(status_line(self._last))
-
-    def _print(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-        self._stream.flush()
-
-    @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            log.info("nobody reads the display any more; the run goes on without it")
-            self._fall_silent()
-        except OSError as error:  # a full disk under a redirected output, a terminal that hung up
-            log.debug("status not shown: %s", error)
-
-    def _fall_silent(self) -> None:
-        self._silent = True
-        # What is left in the stream's buffer would raise once more when Python exits.
-        with contextlib.suppress(OSError):
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, self._stream.fileno())
-            os.close(sink)
-        if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.stop()
-            self._live = None
+        elapsed_s = self._shown_s - self._start_s
+        self._screen.draw(render(self._last, list(self._history), elapsed_s))
 
 
 def status_line(status: DryrunStatus) -> str:
@@ -193,10 +141,3 @@ def clock(seconds: float) -> str:
     whole = max(0, int(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    # The table is drawn with block characters, which other encodings cannot show.
-    return stream.isatty() and (stream.encoding or "").lower().startswith("utf")

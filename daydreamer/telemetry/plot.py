@@ -1,4 +1,4 @@
-"""`daydreamer plot DIR... -o FILE`: learning curves over robot time, and their numbers as CSV."""
+"""`daydreamer plot DIR... -o FILE`: learning curves of runs and baselines, with their numbers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,36 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from daydreamer.telemetry.curves import Band, Curve, NoCurveError, band, metrics_files, read_curve
+from daydreamer.telemetry.curves import (
+    Band,
+    Curve,
+    NoCurveError,
+    View,
+    band,
+    metrics_files,
+    read_points,
+    smooth,
+)
 from daydreamer.telemetry.metrics import MetricsError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from daydreamer.telemetry.picture import Guides, draw
 
 log = logging.getLogger(__name__)
 
-# Okabe and Ito's colours: told apart by everyone, also in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 PICTURES = (".png", ".svg", ".pdf")
-INK, FAINT = "#222222", "#8A8A8A"
+SMOOTH_MIN = 1.0  # robot minutes averaged over, unless told otherwise
+SMOOTH_SHARE = 1 / 25  # of the longest run, where x counts steps
+Y_COLUMNS = {"reward": "reward_per_step", "return": "return"}
+
+
+class Source(NamedTuple):
+    """One run to read, and the group it belongs to."""
+
+    label: str
+    name: str
+    path: Path
+    is_named: bool  # given on the command line by itself, so it has to have a curve
 
 
 def plot_main(argv: Sequence[str]) -> int:
@@ -32,136 +48,117 @@ def plot_main(argv: Sequence[str]) -> int:
         kinds = ", ".join(PICTURES)
         sys.stderr.write(f"daydreamer plot: -o {output}: expected a name that ends in {kinds}\n")
         return 2
+    view = View(args.x, args.y, args.repeat)
     try:
         guides = [_guide(text) for text in args.guide]
-        curves = load_curves(args.runs, label_by=args.label_by, window_min=args.smooth_min)
+        curves = load_curves(args.runs, view, label_by=args.label_by, window=args.smooth)
     except (NoCurveError, MetricsError, OSError) as error:
         sys.stderr.write(f"daydreamer plot: {error}\n")
         return 1
     except argparse.ArgumentTypeError as error:
         sys.stderr.write(f"daydreamer plot: {error}\n")
         return 2
-    picture, table = plot(curves, output, guides=guides, title=args.title)
+    picture, table = plot(curves, output, view, guides=guides, title=args.title)
     runs = sum(len(group) for group in curves.values())
     sys.stdout.write(f"{picture} and {table}: {runs} run(s) in {len(curves)} group(s)\n")
     return 0
 
 
 def load_curves(
-    sources: Sequence[str], *, label_by: str = "auto", window_min: float = 1.0
+    sources: Sequence[str],
+    view: View | None = None,
+    *,
+    label_by: str = "auto",
+    window: float | None = None,
 ) -> dict[str, list[Curve]]:
-    """Curves by label. A source is a run, a folder of runs, a JSONL file, or LABEL=any of these.
+    """Curves by label. A source is a run, a folder of runs, a sweep, a JSONL file, or LABEL=these.
 
     label_by: "name" (the run's own), "parent" (the folder it lies in), or "auto": the parent for
-    runs found in a folder of runs, else the name.
+    runs found in a folder, else the name. window: of x, to smooth over.
     """
+    view = view or View()
+    read = []
+    for source in (one for text in sources for one in _sources(text, label_by)):
+        try:
+            read.append((source, *read_points(source.path, view)))
+        except NoCurveError as error:
+            if source.is_named:
+                raise
+            log.warning("left out: %s", error)
+    if not read:
+        raise NoCurveError(
+            f"{' '.join(sources)}: no run in it has finished an episode. "
+            "Wait until the first episode ends."
+        )
+    if window is None:
+        longest = max(float(x[-1]) for _, x, _, _ in read)
+        window = SMOOTH_MIN if view.x == "minutes" else SMOOTH_SHARE * longest
     groups: dict[str, list[Curve]] = {}
-    for source in sources:
-        given, path = _split_label(source)
-        if not path.exists():
-            raise NoCurveError(f"{path} does not exist; expected a run folder or a .jsonl file")
-        runs = [path] if metrics_files(path) else _runs_inside(path)
-        for run in runs or [path]:
-            name = run.stem if run.is_file() else run.resolve().name
-            by_parent = label_by == "parent" or (label_by == "auto" and run != path)
-            label = given or (run.resolve().parent.name if by_parent else name)
-            groups.setdefault(label, []).append(read_curve(run, label, name, window_min))
+    for source, x, y, repeat in read:
+        curve = Curve(source.label, source.name, x, y, smooth(x, y, window), repeat)
+        groups.setdefault(source.label, []).append(curve)
     return groups
 
 
 def plot(
     curves: Mapping[str, Sequence[Curve]],
     output: Path,
+    view: View | None = None,
     *,
-    guides: Sequence[tuple[float, str]] = (),
+    guides: Guides = (),
     title: str = "",
 ) -> tuple[Path, Path]:
     """Draw the picture and write its CSV; returns both paths."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.6), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    bands: list[Band] = []
-    for index, (label, group) in enumerate(curves.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        if len(group) > 1:
-            bands.append(band(group))
-            _draw_band(axes, bands[-1], group, colour)
-        else:
-            _draw_run(axes, group[0], label, colour)
-    end_min = max(curve.robot_min[-1] for group in curves.values() for curve in group)
-    _finish(axes, 1.01 * end_min, guides, title)
-    if len(curves) > 1 or bands:
-        # Below the axes, where no curve can run through it.
-        figure.legend(
-            loc="outside lower center", frameon=False, labelcolor=INK, ncols=2, fontsize=9
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output)
+    view = view or View()
+    bands = {label: band(group) for label, group in curves.items() if len(group) > 1}
+    draw(output, curves, bands, view, guides=guides, title=title)
     table = output.with_suffix(".csv")
-    _write_csv(table, curves, bands)
+    _write_csv(table, curves, bands, view)
     return output, table
 
 
-def _draw_run(axes: Axes, curve: Curve, label: str, colour: str) -> None:
-    x, raw = curve.robot_min, curve.reward_per_step
-    axes.plot(x, raw, "o", color=colour, ms=2.5, alpha=0.25, mew=0, zorder=2)
-    axes.plot(x, curve.smoothed, color=colour, lw=2, label=label, zorder=3)
-
-
-def _draw_band(axes: Axes, group_band: Band, group: Sequence[Curve], colour: str) -> None:
-    x = group_band.robot_min
-    axes.fill_between(x, group_band.low, group_band.high, color=colour, alpha=0.16, lw=0, zorder=1)
-    for curve in group:
-        axes.plot(curve.robot_min, curve.smoothed, color=colour, lw=0.7, alpha=0.45, zorder=2)
-    label = f"{group_band.label} ({group_band.runs} seeds: mean, min to max)"
-    axes.plot(x, group_band.mean, color=colour, lw=2.2, label=label, zorder=3)
-
-
-def _finish(axes: Axes, end_min: float, guides: Sequence[tuple[float, str]], title: str) -> None:
-    for height, text in guides:
-        axes.axhline(height, color=FAINT, lw=1, ls=(0, (5, 4)), zorder=0.8)
-        axes.annotate(
-            text or f"{height:g}",
-            (1, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=FAINT,
-            fontsize=9,
-        )
-    axes.set_xlabel("robot time (minutes)", color=INK)
-    axes.set_ylabel("reward per step, mean over an episode", color=INK)
-    axes.set_xlim(0, end_min)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(FAINT)
-    axes.tick_params(colors=FAINT, labelcolor=INK)
-    axes.grid(axis="y", color="#E6E6E6", lw=0.8)
-    axes.set_axisbelow(True)
-    if title:
-        axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=12)
-
-
-def _write_csv(path: Path, curves: Mapping[str, Sequence[Curve]], bands: Sequence[Band]) -> None:
+def _write_csv(
+    path: Path, curves: Mapping[str, Sequence[Curve]], bands: Mapping[str, Band], view: View
+) -> None:
     """One row per point: every episode of every run, then the mean over seeds of each group."""
+    repeats = {curve.repeat for group in curves.values() for curve in group}
+    steps = "control_steps" if repeats == {1} else "environment_steps"
+    x, form = ("robot_min", "{:.6g}") if view.x == "minutes" else (steps, "{:.0f}")
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(("label", "run", "robot_min", "reward_per_step", "smoothed", "low", "high"))
+        rows.writerow(("label", "run", x, Y_COLUMNS[view.y], "smoothed", "low", "high"))
         for group in curves.values():
             for curve in group:
-                columns = (curve.robot_min, curve.reward_per_step, curve.smoothed)
-                for values in zip(*columns, strict=True):
-                    rows.writerow((curve.label, curve.name, *(f"{v:.6g}" for v in values), "", ""))
-        for item in bands:
+                for at, *point in zip(curve.x, curve.y, curve.smoothed, strict=True):
+                    place = form.format(at)
+                    rows.writerow((curve.label, curve.name, place, *map(_text, point), "", ""))
+        for item in bands.values():
             name = f"mean of {item.runs}"
-            for point in zip(item.robot_min, item.mean, item.low, item.high, strict=True):
-                x, *rest = (f"{v:.6g}" for v in point)
-                rows.writerow((item.label, name, x, "", *rest))
+            for at, *rest in zip(item.x, item.mean, item.low, item.high, strict=True):
+                rows.writerow((item.label, name, form.format(at), "", *map(_text, rest)))
+
+
+def _text(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _sources(text: str, label_by: str) -> list[Source]:
+    """What one word of the command line stands for. Raises NoCurveError."""
+    given, path = _split_label(text)
+    if not path.exists():
+        raise NoCurveError(f"{path} does not exist; expected a run folder or a .jsonl file")
+    inside = [] if metrics_files(path) else _runs_inside(path)
+    parents = {run.parent for run in inside}
+    found = []
+    for run in inside or [path]:
+        name = run.stem if run.is_file() else run.resolve().name
+        parent = run.resolve().parent.name
+        by_parent = label_by == "parent" or (label_by == "auto" and run != path)
+        label = given or (parent if by_parent else name)
+        if given and len(parents) > 1:  # a whole sweep under one name: its labels stay apart
+            label = f"{given} {parent}"
+        found.append(Source(label, name, run, is_named=run == path))
+    return found
 
 
 def _split_label(source: str) -> tuple[str, Path]:
@@ -172,7 +169,16 @@ def _split_label(source: str) -> tuple[str, Path]:
 
 
 def _runs_inside(folder: Path) -> list[Path]:
-    return [child for child in sorted(folder.iterdir()) if child.is_dir() and metrics_files(child)]
+    """Runs in a folder, or in the folders of a sweep, FOLDER/LABEL/seedK."""
+    if not folder.is_dir():
+        return []
+    inside = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    runs = [child for child in inside if metrics_files(child)]
+    return runs or [run for child in inside for run in sorted(child.iterdir()) if _is_run(run)]
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and bool(metrics_files(path))
 
 
 def _guide(text: str) -> tuple[float, str]:
@@ -185,15 +191,21 @@ def _guide(text: str) -> tuple[float, str]:
         ) from None
 
 
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="daydreamer plot", description="Learning curves over robot time, as a PNG and a CSV."
+        prog="daydreamer plot", description="Learning curves of runs, as a picture and a CSV."
     )
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="[LABEL=]DIR",
-        help="a run, a folder of runs (its seeds), or a JSONL file of a baseline",
+        help="a run, a folder of runs (its seeds), a sweep, or a JSONL file of a baseline",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="the picture, e.g. a1.png"
@@ -205,11 +217,29 @@ def _parser() -> argparse.ArgumentParser:
         help="group runs under their own name or their parent folder's",
     )
     parser.add_argument(
-        "--smooth-min",
+        "--x",
+        choices=("minutes", "steps"),
+        default="minutes",
+        help="robot time (default), or control steps times --repeat",
+    )
+    parser.add_argument(
+        "--y",
+        choices=("reward", "return"),
+        default="reward",
+        help="reward per step (default), or the return of an episode",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=_count,
+        metavar="N",
+        help="environment steps in a control step (default: the run's task.repeat, else 1)",
+    )
+    parser.add_argument(
+        "--smooth",
         type=float,
-        default=1.0,
-        metavar="MIN",
-        help="average over this much robot time before each point (default: 1)",
+        metavar="X",
+        help="average over so much of the x axis before each point "
+        "(default: 1 minute, or a 25th of the longest run's steps)",
     )
     parser.add_argument(
         "--guide",
