@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from daydreamer.agents.behavior import Behavior, BehaviorLoss
 from daydreamer.agents.config import AgentConfig
-from daydreamer.agents.optimizer import Optimizer
+from daydreamer.agents.optimizer import Optimizer, StepReport
+from daydreamer.agents.plan2explore import Explorer, ExplorerLoss
 from daydreamer.agents.precision import uses_bf16
 from daydreamer.agents.ranks import ALONE, Ranks
 from daydreamer.agents.world_model import ModelLoss, WorldModel
@@ -90,23 +91,32 @@ class Agent:
             torch.manual_seed(seed)
             self.model = WorldModel(cfg, observations, action, ranks).to(self.device)
             self.behavior = Behavior(cfg, self.model.rssm.feat_size, action, ranks).to(self.device)
+            self.explorer = (
+                Explorer(cfg, self.model, action, ranks).to(self.device)
+                if cfg.explore_updates
+                else None
+            )
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.updates = 0
         self.dtype = torch.bfloat16 if uses_bf16(cfg.precision, self.device) else None
-        self._policy = Policy(
-            self.model.encoder,
-            self.model.rssm,
-            self.behavior.actor,
-            noise_correlation=cfg.noise_correlation,
-        )
-        shared = {"eps": cfg.adam_eps, "clip": cfg.grad_clip, "weight_decay": cfg.weight_decay}
-        self.optimizers = {
-            "model": Optimizer(self.model.parameters(), lr=cfg.model_lr, **shared),
-            "actor": Optimizer(self.behavior.actor.parameters(), lr=cfg.actor_lr, **shared),
-            "critic": Optimizer(self.behavior.critic.parameters(), lr=cfg.critic_lr, **shared),
-        }
+        learning: list[tuple[str, nn.Module, float]] = [
+            ("model", self.model, cfg.model_lr),
+            ("actor", self.behavior.actor, cfg.actor_lr),
+            ("critic", self.behavior.critic, cfg.critic_lr),
+        ]
         self._model_step = ranks.average_gradients_of(_ModelStep(self.model))
         self._behavior_step = ranks.average_gradients_of(_BehaviorStep(self.behavior))
+        if self.explorer is not None:
+            learning += [
+                ("explore_ensemble", self.explorer.ensemble, cfg.model_lr),
+                ("explore_actor", self.explorer.behavior.actor, cfg.actor_lr),
+                ("explore_critic", self.explorer.behavior.critic, cfg.critic_lr),
+            ]
+            self._explore_step = ranks.average_gradients_of(self.explorer)
+        shared = {"eps": cfg.adam_eps, "clip": cfg.grad_clip, "weight_decay": cfg.weight_decay}
+        self.optimizers = {
+            name: Optimizer(module.parameters(), lr=lr, **shared) for name, module, lr in learning
+        }
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One update from rows (B, T, ...): of a joint batch, this rank's. Returns scalar metrics.
@@ -121,29 +131,52 @@ class Agent:
             noise = self._ranks.noise(latents.noise, *size, generator=self.generator)
             model: ModelLoss = self._model_step(batch, noise)
         model.loss.backward()
-        losses = self._ranks.means({"model": model.loss.detach()})
-        reports = {"model": self.optimizers["model"].step(losses["model"])}
-        if self.updates % self.cfg.slow_critic_updates == 0:
+        reports = self._step({"model": model.loss})
+        copies = self.updates % self.cfg.slow_critic_updates == 0
+        if copies:
             self.behavior.copy_slow_critic()
-        start, start_cont = self._starts(model.post.detach(), 1.0 - batch["is_terminal"].float())
+        post = model.post.detach()
+        start, start_cont = self._starts(post, 1.0 - batch["is_terminal"].float())
         with frozen(self.model):
             with computing_in(self.dtype, self.device):
                 behavior: BehaviorLoss = self._behavior_step(
                     self.model, start, start_cont, batch["reward"], self.generator
                 )
             (behavior.actor + behavior.critic).backward()
-        losses = self._ranks.means(
-            {"critic": behavior.critic.detach(), "actor": behavior.actor.detach()}
-        )
-        for name, loss in losses.items():
-            reports[name] = self.optimizers[name].step(loss)
-        self.updates += 1
+        reports.update(self._step({"critic": behavior.critic, "actor": behavior.actor}))
         metrics = {f"model/{name}": x for name, x in model.metrics.items()}
         metrics["model/loss"] = model.loss.detach()
         metrics.update({f"behavior/{name}": x for name, x in behavior.metrics.items()})
+        if self.explorer is not None and self.explores:
+            if copies:
+                self.explorer.behavior.copy_slow_critic()
+            with frozen(self.model):
+                with computing_in(self.dtype, self.device):
+                    explorer: ExplorerLoss = self._explore_step(
+                        self.model, post, batch["is_first"], start, start_cont, self.generator
+                    )
+                (explorer.ensemble + explorer.actor + explorer.critic).backward()
+            losses = {
+                "explore_ensemble": explorer.ensemble,
+                "explore_critic": explorer.critic,
+                "explore_actor": explorer.actor,
+            }
+            reports.update(self._step(losses))
+            metrics.update({f"explore/{name}": x for name, x in explorer.metrics.items()})
+        self.updates += 1
         metrics.update({f"{name}/grad_norm": r.grad_norm for name, r in reports.items()})
         metrics["bad"] = torch.stack([r.skipped for r in reports.values()]).sum()
         return self._ranks.means(metrics)
+
+    @property
+    def explores(self) -> bool:
+        """Whether what is sent to the actors explores, at this point of training."""
+        return self.updates < self.cfg.explore_updates
+
+    def _step(self, losses: Mapping[str, Tensor]) -> dict[str, StepReport]:
+        """A step of the optimizers named, along the gradients that backward() left."""
+        joint = self._ranks.means({name: loss.detach() for name, loss in losses.items()})
+        return {name: self.optimizers[name].step(loss) for name, loss in joint.items()}
 
     def _starts(self, post: Latent, cont: Tensor) -> tuple[Latent, Tensor]:
         """Beliefs (B, T, ...) -> (N, ...): all of them, or imagination_starts drawn at random.
@@ -159,29 +192,47 @@ class Agent:
         return Latent(*(self._ranks.gather(x)[own] for x in flat)), self._ranks.gather(cont)[own]
 
     def policy_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What ships to an actor: Policy.arrays() of the weights as they are now."""
-        with torch.no_grad():
-            start = self.model.rssm.initial()
-            self._policy.get_buffer("initial_h").copy_(start.h)
-            self._policy.get_buffer("initial_z").copy_(start.z)
-        return self._policy.arrays()
+        """Policy.arrays() of what does the task best, as it is now."""
+        return self._arrays(self.behavior)
+
+    def collector_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What ships to an actor: the same, or what explores as long as that is wanted."""
+        explorer = self.explorer if self.explores else None
+        return self._arrays(self.behavior if explorer is None else explorer.behavior)
+
+    def _arrays(self, behavior: Behavior) -> dict[str, NDArray[np.float32]]:
+        policy = Policy(
+            self.model.encoder,
+            self.model.rssm,
+            behavior.actor,
+            noise_correlation=self.cfg.noise_correlation,
+        )
+        return policy.arrays()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs: plain nested dicts of tensors and numbers."""
         return {
             "model": self.model.state_dict(),
             "behavior": self.behavior.state_dict(),
+            **({} if self.explorer is None else {"explorer": self.explorer.state_dict()}),
             "optimizers": {name: opt.adam.state_dict() for name, opt in self.optimizers.items()},
             "generator": self.generator.get_state(),
             "updates": self.updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where state_dict() was taken. Raises on another agent's state."""
+        """Continue exactly where state_dict() was taken. Raises on another agent's state.
+
+        Where exploring was switched on or off since, what explores begins anew, or is left behind.
+        """
         self.model.load_state_dict(state["model"])
         self.behavior.load_state_dict(state["behavior"])
+        explored = "explorer" in state
+        if self.explorer is not None and explored:
+            self.explorer.load_state_dict(state["explorer"])
         for name, opt in self.optimizers.items():
-            opt.adam.load_state_dict(state["optimizers"][name])
+            if explored or not name.startswith("explore_"):
+                opt.adam.load_state_dict(state["optimizers"][name])
         self.generator.set_state(state["generator"].cpu())
         self.updates = int(state["updates"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,9 @@ class Imagined(NamedTuple):
         return Latent(*(torch.cat([first.unsqueeze(0), rest[:-1]]) for first, rest in pairs))
 
 
+Pay = Callable[[Latent, Tensor], Tensor]  # (beliefs ahead, predicted rewards) -> (N, H)
+
+
 class BehaviorLoss(NamedTuple):
     """Two scalars to minimise, each for its own parameters, and metrics."""
 
@@ -53,7 +57,7 @@ class BehaviorLoss(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-def _read(head: nn.Module, beliefs: Latent) -> Tensor:
+def read(head: nn.Module, beliefs: Latent) -> Tensor:
     """One number a belief: (H, N, ...) -> (N, H), float32."""
     return read_frozen(head, beliefs.flatten()).view(beliefs.h.shape[:2]).transpose(0, 1)
 
@@ -130,24 +134,27 @@ class Behavior(nn.Module):
         model: WorldModel,
         start: Latent,
         start_cont: Tensor,
-        replayed_reward: Tensor,
+        replayed_reward: Tensor | None,
         generator: torch.Generator,
+        *,
+        pay: Pay | None = None,
     ) -> BehaviorLoss:
         """start: beliefs (N, ...) without gradient; start_cont (N,): true 1 - is_terminal there.
 
         replayed_reward: of the batch, any shape; its running mean centers imagined rewards.
+        pay: what the beliefs ahead pay instead of the predicted reward.
         The model must be frozen by the caller (requires_grad off): only actor and critic learn.
         """
         cfg = self.cfg
         imagined = self.imagine(model, start, generator)
         with torch.set_grad_enabled(self.share < 1):
-            reward = symexp(_read(model.reward, imagined.ahead))
-            cont = torch.sigmoid(_read(model.cont, imagined.ahead))
-            next_value = symexp(_read(self.slow_critic, imagined.ahead))
+            reward = symexp(read(model.reward, imagined.ahead))
+            cont = torch.sigmoid(read(model.cont, imagined.ahead))
+            next_value = symexp(read(self.slow_critic, imagined.ahead))
             first_value = symexp(read_frozen(self.slow_critic, start)).unsqueeze(1)
             value = torch.cat([first_value, next_value[:, :-1]], 1)
-            paid = reward
-            if cfg.center_rewards:
+            paid = reward if pay is None else pay(imagined.ahead, reward)
+            if cfg.center_rewards and replayed_reward is not None:
                 mean_reward, _ = self.reward_moments.update(replayed_reward)
                 paid = (reward - mean_reward) * (1 - cfg.discount)
             returns = lambda_return(

@@ -15,6 +15,7 @@ _COUNTS = (
     "cnn_depth",
     "horizon",
     "slow_critic_updates",
+    "explore_models",
 )
 _POSITIVE = (
     "model_lr",
@@ -32,6 +33,7 @@ _NOT_NEGATIVE = (
     "cont_scale",
     "entropy_scale",
     "mean_penalty",
+    "explore_updates",
     "weight_decay",
 )
 
@@ -100,6 +102,12 @@ class AgentConfig:
     # hides no difference (reward centering, Naik et al. 2024). For tasks that never terminate.
     center_rewards: bool = False
 
+    # Exploration: Plan2Explore chooses what the robot does for so many updates, then the task does;
+    # what learns the task learns all along. `eval` shows the task's policy.
+    explore_updates: int = 0  # 0: never; needs about twice the time of an update
+    explore_models: int = 8  # one-step models whose disagreement is the reward
+    explore_extrinsic: float = 0.0  # share of the task's reward in what exploring is paid, 0 to 1
+
     # Optimizers.
     model_lr: float = 1e-4
     actor_lr: float = 1e-4
@@ -126,6 +134,7 @@ class AgentConfig:
             "actor_unimix",
             "entropy_target",
             "noise_correlation",
+            "explore_extrinsic",
         ):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")

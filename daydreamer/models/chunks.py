@@ -50,7 +50,7 @@ def _slices(rows: int, like: Tensor) -> Iterator[slice]:
 def _grad(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Each product in the type that it had forwards: autocast would have its own way with them."""
     with torch.autocast(loss.device.type, enabled=False):
-        return torch.autograd.grad(loss, inputs)
+        return torch.autograd.grad(loss, inputs, materialize_grads=True)
 
 
 class _ReadFrozen(torch.autograd.Function):
