@@ -118,6 +118,8 @@ class Status:
 
     def _activity(self) -> str:
         """What is going on while the figures stand still."""
+        if self._newest.get("learner/dreaming"):
+            return "no robot is connected: dreaming on from stored data"
         phase = self._phase()
         if phase == "prefill":
             return f"collecting {self._prefill_rows:,} rows before the first update"

@@ -83,3 +83,12 @@ def test_steps_that_a_killed_actor_did_not_report_still_count(tmp_path: Path) ->
     shown = status.read()
     assert shown.control_steps == 160
     assert shown.robot_seconds == 8.0  # 160 steps of 0.05 s
+
+
+def test_dreaming_is_said_while_it_goes_on(tmp_path: Path) -> None:
+    status = Status(tmp_path, "0", total_steps=100)
+    with MetricsLog(tmp_path / "learner" / "metrics.jsonl") as metrics:
+        metrics.write(10, {"learner/updates": 10, "learner/dreaming": True})
+        assert status.read().message == "no robot is connected: dreaming on from stored data"
+        metrics.write(20, {"learner/updates": 20, "learner/dreaming": False})
+        assert status.read().message == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,11 +97,17 @@ class LearnerConfig:
     cross_episodes: bool = True  # a sequence may span an episode's border, marked by is_first
     ends_bonus: bool = False  # draw episode ends more often, as DayDreamer did
 
+    holdout_every: int = 20  # every so many episodes one is kept out, to be examined on; 0: none
+    dream_share: float = 0.5  # without a robot: updates beyond those paid for, per one of these ...
+    dream_after_s: float = 30.0  # ... once no robot has been connected for so long (async only)
+
     publish_every_updates: int = 50  # new weights for the actors after so many updates ...
     publish_every_s: float = 2.0  # ... but no more often than this (async only)
     checkpoint_every_s: float = 60.0  # between two checkpoints
     keep_checkpoints: int = 3  # older ones are deleted
     log_every_s: float = 5.0  # between two lines of metrics
+    report_every_s: float = 300.0  # between two examinations on held-out episodes; 0: never
+    keep_reports: int = 20  # older ones are thinned out
     max_bad_updates: int = 20  # non-finite updates in a row that end the run
 
     def __post_init__(self) -> None:
@@ -112,10 +119,21 @@ class LearnerConfig:
             "auto, cpu, cuda or cuda:0",
         )
         _require_at_least(1, "learner", self, "batch", "publish_every_updates", "keep_checkpoints")
-        _require_at_least(1, "learner", self, "max_bad_updates")
+        _require_at_least(1, "learner", self, "max_bad_updates", "keep_reports")
         _require_at_least(2, "learner", self, "length")  # a transition needs two rows
         _require_at_least(
             0, "learner", self, "threads", "prefill_rows", "pretrain", "publish_every_s"
+        )
+        _require_at_least(0, "learner", self, "report_every_s", "dream_after_s")
+        _require(
+            0 <= self.dream_share < math.inf,
+            f"learner.dream_share={self.dream_share}",
+            "0 for no dreaming, or a finite share such as 0.5",
+        )
+        _require(
+            self.holdout_every >= 2 or self.holdout_every == 0,
+            f"learner.holdout_every={self.holdout_every}",
+            "0 for none, or at least 2: with 1 nothing would be left to train on",
         )
         for key in ("replay_ratio", "checkpoint_every_s", "log_every_s"):
             value = getattr(self, key)

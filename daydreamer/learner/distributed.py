@@ -231,8 +231,12 @@ class LeadingAgent:
         return self._stop()
 
     def policy_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What ships."""
+        """What does the task best."""
         return self._agent.policy_arrays()
+
+    def collector_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What ships."""
+        return self._agent.collector_arrays()
 
     def state_dict(self) -> dict[str, Any]:
         """Of every rank: they are equal, and know nothing of how many there are."""

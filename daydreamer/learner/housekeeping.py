@@ -1,4 +1,4 @@
-"""What the training thread does between updates when due: publish, checkpoint, write metrics."""
+"""What the training thread does between updates when due: publish, checkpoint, metrics, report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from daydreamer.config import LearnerConfig
 from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
+from daydreamer.learner.dreaming import Dreaming
 from daydreamer.learner.ingest import Ingest
 from daydreamer.learner.publisher import Publisher
+from daydreamer.learner.reports import Reports
 from daydreamer.learner.resume import freeze
 from daydreamer.learner.trainer import Trainer
 from daydreamer.telemetry.metrics import MetricsLog
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """Looks at the clock after every update; none of it takes longer than writing a checkpoint."""
+    """Looks at the clock after every update; none of it takes longer than a checkpoint."""
 
     def __init__(
         self,
@@ -33,6 +35,8 @@ class Housekeeping:
         publisher: Publisher,
         checkpoints: Checkpoints,
         metrics: MetricsLog,
+        reports: Reports,
+        dreaming: Dreaming,
         peers: Callable[[], Mapping[str, PeerStatus]],
         has_trouble: Callable[[], bool],
         *,
@@ -40,6 +44,7 @@ class Housekeeping:
     ) -> None:
         self._cfg, self._trainer, self._ingest = cfg, trainer, ingest
         self._publisher, self._checkpoints, self._metrics = publisher, checkpoints, metrics
+        self._reports, self._dreaming = reports, dreaming
         self._peers, self._now = peers, now
         self._has_trouble = has_trouble
         self._logged_s = self._saved_s = now()
@@ -51,14 +56,15 @@ class Housekeeping:
     def after_update(self) -> None:
         """Whatever is due in a free-running learner."""
         if self._publisher.is_due(self._trainer.agent.updates):
-            self._publisher.offer(self.cut(), self._trainer.agent.updates)
+            self._publisher.offer(self._cut(), self._trainer.agent.updates)
         self.keep_time()
 
     def keep_time(self) -> None:
-        """Metrics and checkpoint, when due."""
+        """Metrics, report and checkpoint, when due."""
         time_s = self._now()
         if time_s - self._logged_s >= self._cfg.log_every_s:
             self.write_metrics()
+        self._reports.keep_time()
         if time_s - self._saved_s >= self._cfg.checkpoint_every_s:
             try:
                 self.save()
@@ -72,12 +78,12 @@ class Housekeeping:
         """Publish the policy as it is, before returning; returns its version, -1 if untrained."""
         updates = self._trainer.agent.updates
         if updates > 0 and self._publisher.version != updates:
-            self._publisher.publish_now(self.cut(), updates)
+            self._publisher.publish_now(self._cut(), updates)
         return self._publisher.version
 
-    def cut(self) -> dict[str, NDArray[np.float32]]:
+    def _cut(self) -> dict[str, NDArray[np.float32]]:
         """Policy weights as they are now: copies, for training goes on while they are packed."""
-        return {name: x.copy() for name, x in self._trainer.agent.policy_arrays().items()}
+        return {name: x.copy() for name, x in self._trainer.agent.collector_arrays().items()}
 
     def save(self) -> None:
         """Write a checkpoint. Raises CheckpointError."""
@@ -85,7 +91,7 @@ class Housekeeping:
         if updates == 0:
             return
         start_s = self._now()
-        self._checkpoints.save(updates, freeze(self._trainer), self.cut())
+        self._checkpoints.save(updates, freeze(self._trainer), self._trainer.agent.policy_arrays())
         self._saved_s = self._now()
         self._save_s = self._saved_s - start_s
 
@@ -103,6 +109,8 @@ class Housekeeping:
             "learner/rows": rows,
             "learner/control_steps": self._ingest.control_steps,
             "learner/replay_ratio": updates * trainer.limiter.batch_rows / max(rows, 1),
+            "learner/dreaming": self._dreaming.is_dreaming,
+            "learner/dreamed_updates": trainer.limiter.dreamed,
             "learner/updates_per_s": new / passed_s,
             "learner/update_share": (trainer.update_s - self._logged_update_s) / passed_s,
             "learner/batch_wait_share": (trainer.wait_s - self._logged_wait_s) / passed_s,

@@ -2,6 +2,8 @@
 
 async      every chunk goes in as soon as it is stored, whatever the trainer does
 lockstep   chunks wait in line; the trainer takes one at a time and does its updates before the next
+
+Held-out episodes go to a memory of their own. Their rows were collected: they pay for updates too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import threading
 from collections import Counter, deque
 
 from daydreamer.replay.archive import Archive
+from daydreamer.replay.held_out import HeldOut
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.wire.rows import Chunk
@@ -22,9 +25,15 @@ class Ingest:
     """Feeds replay and limiter. The server's thread calls store(), the trainer's the rest."""
 
     def __init__(
-        self, replay: SequenceReplay, limiter: ReplayRatioLimiter, *, in_turns: bool
+        self,
+        replay: SequenceReplay,
+        limiter: ReplayRatioLimiter,
+        *,
+        in_turns: bool,
+        held_out: HeldOut | None = None,
     ) -> None:
         self._replay, self._limiter, self._in_turns = replay, limiter, in_turns
+        self._held_out = HeldOut(0) if held_out is None else held_out
         self._line: deque[Chunk] = deque()
         self._arrived = threading.Condition()
         self.turns: dict[str, int] = {}  # newest sequence taken of each session
@@ -39,7 +48,7 @@ class Ingest:
         """
         summary = archive.summary()
         taken = summary.rows_ever - summary.rows  # evicted
-        self._limiter.load_state_dict({"rows": taken})
+        self._limiter.rows = taken
         self.control_steps = taken
         self.rows_of.update({name: was.rows_ever for name, was in summary.sessions.items()})
         met: set[str] = set()
@@ -57,8 +66,10 @@ class Ingest:
             if session not in met:
                 self.control_steps -= was.episodes  # evicted altogether
         if taken or self._line:
+            aside = f", {len(self._held_out)} of them held out" if len(self._held_out) else ""
             waiting = f", {len(self._line)} chunks to train on next" if self._line else ""
-            log.info("%d rows from the archive%s", len(self._replay), waiting)
+            rows = len(self._replay) + len(self._held_out)
+            log.info("%d rows from the archive%s%s", rows, aside, waiting)
 
     def store(self, chunk: Chunk) -> None:
         """A chunk is safely on the disk: use it."""
@@ -91,6 +102,12 @@ class Ingest:
         self.control_steps += int((~chunk.columns["is_first"]).sum())
 
     def _take(self, chunk: Chunk) -> None:
-        if self._replay.add(chunk):
+        if self._held_out.wants(chunk):
+            is_new = self._held_out.add(chunk)
+            if is_new:
+                self._replay.pass_over(len(chunk))
+        else:
+            is_new = self._replay.add(chunk)
+        if is_new:
             self._limiter.rows_collected(len(chunk))
             self.turns[chunk.session] = chunk.sequence

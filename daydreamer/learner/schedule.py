@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from daydreamer.learner.dreaming import Dreaming
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
 from daydreamer.learner.threads import Threads
@@ -17,12 +18,17 @@ def train_freely(
     ingest: Ingest,
     housekeeping: Housekeeping,
     threads: Threads,
+    dreaming: Dreaming,
     stop: Callable[[], bool],
 ) -> None:
     """Rows come when they come; updates follow, on the cores that are free."""
     while not stop():
         threads.adapt()
-        if not (trainer.is_allowed() and trainer.update()):
+        if dreaming.may_dream(trainer.agent.updates):
+            is_done = trainer.dream()
+        else:
+            is_done = trainer.is_allowed() and trainer.update()
+        if not is_done:
             ingest.wait(IDLE_S)
         housekeeping.after_update()
 

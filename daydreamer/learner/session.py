@@ -19,10 +19,12 @@ from daydreamer.config.typed import flatten
 from daydreamer.learner.address import address_of, announced
 from daydreamer.learner.checkpoint import CheckpointError, Checkpoints
 from daydreamer.learner.distributed import RankLostError, Team, follow, joined, leading
+from daydreamer.learner.dreaming import Dreaming
 from daydreamer.learner.housekeeping import Housekeeping
 from daydreamer.learner.ingest import Ingest
 from daydreamer.learner.launch import Launch
 from daydreamer.learner.publisher import Publisher
+from daydreamer.learner.reports import Reports
 from daydreamer.learner.resume import thaw
 from daydreamer.learner.sampler import DirectSampler, PrefetchSampler
 from daydreamer.learner.schedule import train_freely, train_in_turns
@@ -30,6 +32,7 @@ from daydreamer.learner.threads import Threads
 from daydreamer.learner.trainer import Trainer, TrainingError
 from daydreamer.process import StopFlag, claim, save_config_once, seed_everything
 from daydreamer.replay.archive import Archive
+from daydreamer.replay.held_out import HeldOut
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.telemetry.metrics import MetricsLog
@@ -102,9 +105,14 @@ def _learn(
         schema, own.capacity_rows, cross_episodes=own.cross_episodes, ends_bonus=own.ends_bonus
     )
     limiter = ReplayRatioLimiter(
-        own.replay_ratio, own.prefill_rows, own.batch * own.length, own.pretrain
+        own.replay_ratio,
+        own.prefill_rows,
+        own.batch * own.length,
+        own.pretrain,
+        own.dream_share,
     )
-    ingest = Ingest(replay, limiter, in_turns=in_turns)
+    held_out = HeldOut(own.holdout_every)
+    ingest = Ingest(replay, limiter, in_turns=in_turns, held_out=held_out)
     direct = DirectSampler(replay, tuple(task.observations), own.batch, own.length, cfg.seed)
     trainer = Trainer(
         leader or agent,
@@ -120,8 +128,9 @@ def _learn(
         updates, state = loaded
         thaw(trainer, state)
         direct.load_state(state["sampler"])
+        limiter.load_state_dict(state["limiter"])
         log.info("resumed from the checkpoint of update %d", updates)
-    ingest.load(archive, 0 if loaded is None else int(loaded[1]["limiter"]["rows"]))
+    ingest.load(archive, limiter.rows)
 
     mark, flat = fingerprint(cfg)
     server = Server(
@@ -149,6 +158,23 @@ def _learn(
         server.publish, every_updates=own.publish_every_updates, every_s=own.publish_every_s
     )
     metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl", folder / "tensorboard"))
+    reports = stack.enter_context(
+        contextlib.closing(
+            Reports(
+                agent,
+                held_out,
+                metrics,
+                folder / "report",
+                every_s=own.report_every_s,
+                keep=own.keep_reports,
+            )
+        )
+    )
+
+    def is_connected() -> bool:
+        return any(peer.connected for peer in server.peers().values())
+
+    dreaming = Dreaming(limiter, is_connected, own.dream_after_s)
     housekeeping = Housekeeping(
         own,
         trainer,
@@ -156,6 +182,8 @@ def _learn(
         publisher,
         checkpoints,
         metrics,
+        reports,
+        dreaming,
         server.peers,
         lambda: server.failure is not None,
     )
@@ -176,7 +204,7 @@ def _learn(
                 contextlib.closing(PrefetchSampler(direct, pin=device != "cpu"))
             )
             publisher.start()
-            train_freely(trainer, ingest, housekeeping, threads, should_stop)
+            train_freely(trainer, ingest, housekeeping, threads, dreaming, should_stop)
     finally:
         publisher.close()
         server.close()

@@ -44,7 +44,10 @@ class TrainableAgent(Protocol):
         """One update from (B, T, ...); metrics, of which `bad` > 0 means that it was skipped."""
 
     def policy_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What ships."""
+        """What does the task best."""
+
+    def collector_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What ships: the same, unless exploring."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs."""
@@ -122,6 +125,13 @@ class Trainer:
         self._read(self._lag)
         self.update_s += self._now() - started_s
         return True
+
+    def dream(self) -> bool:
+        """One update that no row has paid for; as update()."""
+        done = self.update()
+        if done:
+            self.limiter.dreamed += 1
+        return done
 
     def settle(self) -> None:
         """Count what the last updates came to. Raises TrainingError as update() does."""

@@ -62,16 +62,18 @@ class SequenceReplay:
             for name, column in schema.items()
         }
         self._default_columns = tuple(name for name in schema if not name.startswith("log_"))
-        self._rows = 0
+        self._rows = 0  # of the arrivals
         self._next_slot = 0
-        self._arrivals: deque[tuple[Stretch, int]] = deque()  # (where, rows), oldest first
+        # (where, rows), oldest first; nowhere: rows passed over
+        self._arrivals: deque[tuple[Stretch | None, int]] = deque()
         self._stretches: list[Stretch] = []  # sorted by key
         self._streams: dict[str, tuple[Stretch, StreamEnd]] = {}  # newest stretch of a session
         self._windows_cache: dict[int, Windows] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return self._rows
+        with self._lock:
+            return sum(map(len, self._stretches))
 
     def add(self, chunk: Chunk) -> bool:
         """Store a chunk's rows, dropping the oldest chunks if it would not fit.
@@ -95,8 +97,7 @@ class SequenceReplay:
             stream = self._streams.get(chunk.session)
             if stream is not None and chunk.sequence <= stream[1].sequence:
                 return False
-            while self._rows + n > self.capacity_rows:
-                self._evict()
+            self._make_room(n)
             begin, before_wrap = self._next_slot, min(n, self.capacity_rows - self._next_slot)
             for name, ring in self._rings.items():
                 column = chunk.columns[name]
@@ -109,6 +110,19 @@ class SequenceReplay:
             self.rows_added += n
             self._windows_cache.clear()
         return True
+
+    def pass_over(self, rows: int) -> None:
+        """Make room as for a chunk of so many rows that is kept elsewhere.
+
+        What is held stays the newest capacity_rows collected, as an archive of them has it.
+        """
+        rows = min(rows, self.capacity_rows)
+        with self._lock:
+            self._make_room(rows)
+            self._next_slot = (self._next_slot + rows) % self.capacity_rows
+            self._arrivals.append((None, rows))
+            self._rows += rows
+            self._windows_cache.clear()
 
     def can_sample(self, length: int) -> bool:
         """True if there is at least one window of `length` rows."""
@@ -133,8 +147,8 @@ class SequenceReplay:
             windows = self._windows(length)
             if windows.total == 0:
                 raise ValueError(
-                    f"no window of {length} rows among the {self._rows} rows held: collect more, "
-                    "or lower learner.length"
+                    f"no window of {length} rows among {sum(map(len, self._stretches))} rows held: "
+                    "collect more, or lower learner.length"
                 )
             unit, start = windows.draw(rng, batch, self._ends_bonus)
             index = np.empty((batch, length), np.int64)
@@ -163,11 +177,17 @@ class SequenceReplay:
             self._arrivals.append((stretch, high - low))
             self._streams[chunk.session] = (stretch, StreamEnd.after(chunk))
 
+    def _make_room(self, rows: int) -> None:
+        while self._rows + rows > self.capacity_rows:
+            self._evict()
+
     def _evict(self) -> None:
         """Drop the oldest arrival."""
         stretch, rows = self._arrivals.popleft()
-        stretch.evict(rows)
         self._rows -= rows
+        if stretch is None:
+            return
+        stretch.evict(rows)
         live = (newest for newest, _ in self._streams.values())
         if len(stretch) == 0 and all(stretch is not newest for newest in live):
             self._stretches.remove(stretch)

@@ -104,12 +104,13 @@ def render(info: Mapping[str, Any]) -> str:
         ("gaps", f"{info['gaps']}"),
         ("duplicates", f"{info['duplicates_dropped']} dropped, {info['duplicates_stored']} stored"),
         ("", ""),
-        ("updates", f"{info['updates']:,}"),
+        ("updates", f"{info['updates']:,}{_dreamed(info)}"),
         ("policy version", _version(info["policy_version"])),
         (
             "replay ratio",
             _or_dash(info["replay_ratio"], "{:.1f} rows trained on per row collected"),
         ),
+        *_health(info["health"]),
         (
             "late steps",
             f"{info['late_steps']:,}{_percent(info['late_steps'], info['steps_driven'])}",
@@ -211,7 +212,23 @@ def _learner(lines: Sequence[Line]) -> Info:
         "policy_version": _whole(_newest(lines, "learner/version")),
         "replay_ratio": _newest(lines, "learner/replay_ratio"),
         "updates_per_s": _newest(lines, "learner/updates_per_s"),
+        "dreaming": bool(_newest(lines, "learner/dreaming")),
+        "dreamed_updates": _whole(_newest(lines, "learner/dreamed_updates")) or 0,
+        "health": _newest_health(lines),
     }
+
+
+def _newest_health(lines: Sequence[Line]) -> dict[str, float]:
+    """Figures of the newest report, without their prefix; none before the first."""
+    found = (
+        {
+            key.removeprefix("health/"): value
+            for key in line
+            if key.startswith("health/") and (value := number(line, key)) is not None
+        }
+        for line in reversed(lines)
+    )
+    return next((figures for figures in found if figures), {})
 
 
 def _newest(lines: Sequence[Line], key: str) -> float | None:
@@ -237,6 +254,30 @@ def _version(version: int | None) -> str:
 
 def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
+
+
+def _dreamed(info: Mapping[str, Any]) -> str:
+    if not info["dreamed_updates"]:
+        return ""
+    now = ", dreaming now" if info["dreaming"] else ""
+    return f", {info['dreamed_updates']:,} of them dreamed without a robot{now}"
+
+
+def _health(health: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Prediction error at 15 steps and how well returns are foreseen, as far as measured."""
+    rows = []
+    errors = {
+        name.removeprefix("open_loop/").removesuffix("_15"): value
+        for name, value in health.items()
+        if name.endswith("_15") and not name.endswith("reward_abs_15")
+    }
+    if errors:
+        text = ", ".join(f"{key} {value:.2f}" for key, value in errors.items())
+        rows.append(("prediction error", f"{text} after 15 steps (1: knows nothing)"))
+    if "return_gap" in health:
+        imagined, real = health["imagined_return"], health["real_return"]
+        rows.append(("imagined return", f"{imagined:.1f} where {real:.1f} followed"))
+    return rows
 
 
 def _percent(part: int, whole: int) -> str:

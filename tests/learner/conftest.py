@@ -49,6 +49,9 @@ class StubAgent:
     def policy_arrays(self) -> dict[str, Any]:
         return {"w": np.full(2, self.updates, np.float32)}
 
+    def collector_arrays(self) -> dict[str, Any]:
+        return self.policy_arrays()
+
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates}
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from daydreamer.learner.ingest import Ingest
 from daydreamer.replay.archive import Archive
+from daydreamer.replay.held_out import HeldOut
 from daydreamer.replay.limiter import ReplayRatioLimiter
 from daydreamer.replay.sequences import SequenceReplay
 from daydreamer.wire.codec import encode_chunk
@@ -105,3 +107,49 @@ def test_sessions_that_were_evicted_altogether_still_count(
         ingest = Ingest(SequenceReplay(schema, 16), make_limiter(), in_turns=False)
         ingest.load(archive, rows_done=0)
         assert ingest.control_steps == 140
+
+
+def test_held_out_rows_pay_for_updates_and_stay_out_of_the_training_memory(
+    replay: SequenceReplay, chunk_factory: Callable[..., Chunk]
+) -> None:
+    limiter, held_out = make_limiter(), HeldOut(4)
+    ingest = Ingest(replay, limiter, in_turns=False, held_out=held_out)
+    for sequence in (0, 1, 2, 2, 3):
+        ingest.store(chunk_factory(sequence))
+    assert (len(replay), len(held_out), limiter.rows) == (24, 8, 32)
+    assert ingest.turns == {"s": 3}
+
+
+def test_a_restart_refills_both_memories_alike(
+    archive: Archive, schema: Schema, chunk_factory: Callable[..., Chunk]
+) -> None:
+    def fill(rows_done: int | None) -> tuple[SequenceReplay, HeldOut]:
+        """From the wire, or from the archive."""
+        replay, held_out = SequenceReplay(schema, 16), HeldOut(2)
+        ingest = Ingest(replay, make_limiter(), in_turns=False, held_out=held_out)
+        if rows_done is None:
+            for sequence in range(3):
+                ingest.store(chunk_factory(sequence))
+        else:
+            ingest.load(archive, rows_done)
+        return replay, held_out
+
+    (before, held_before), (after, held_after) = fill(None), fill(24)
+    assert len(before) == len(after) == 8  # of 16 newest rows, 8 are held out
+    batches = [memory.sample(np.random.default_rng(0), 5, 4) for memory in (before, after)]
+    assert all(np.array_equal(batches[0][key], batches[1][key]) for key in batches[0])
+    windows = [memory.windows(3, 8, 2) for memory in (held_before, held_after)]
+    assert windows[0] is not None
+    assert windows[1] is not None
+    assert np.array_equal(windows[0].columns["vector"], windows[1].columns["vector"])
+    archive.close()
+
+
+def test_dreamed_updates_survive_the_count_of_rows(
+    archive: Archive, replay: SequenceReplay
+) -> None:
+    limiter = make_limiter()
+    limiter.load_state_dict({"rows": 16, "dreamed": 3})
+    Ingest(replay, limiter, in_turns=False).load(archive, rows_done=16)
+    assert (limiter.rows, limiter.dreamed) == (24, 3)
+    archive.close()

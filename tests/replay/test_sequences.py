@@ -253,7 +253,7 @@ def test_can_sample_tells_whether_a_window_is_long_enough(
         replay.add(chunk)
     assert replay.can_sample(10)
     assert not replay.can_sample(11)
-    with pytest.raises(ValueError, match="no window of 11 rows among the 10 rows held"):
+    with pytest.raises(ValueError, match="no window of 11 rows among 10 rows held"):
         replay.sample(np.random.default_rng(0), 1, 11)
 
 

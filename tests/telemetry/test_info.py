@@ -211,3 +211,34 @@ def test_an_actor_that_is_refused_is_named(
     assert "refused by the learner" in capsys.readouterr().out
     write_actor(tmp_path, 2, **{"actor/refused": 0})
     assert collect(tmp_path)["actors"]["a1"]["refused"] is False
+
+
+def test_dreams_and_the_newest_report_are_shown(tmp_path: Path) -> None:
+    store(tmp_path, [make_chunk(0)])
+    with MetricsLog(tmp_path / "learner" / "metrics.jsonl") as metrics:
+        metrics.write(8, {"health/open_loop/vector_15": 0.9, "health/return_gap": 7.0})
+        figures = {
+            "health/open_loop/vector_15": 0.25,
+            "health/open_loop/reward_abs_15": 0.125,
+            "health/imagined_return": 90.0,
+            "health/real_return": 80.0,
+            "health/return_gap": 10.0,
+        }
+        metrics.write(9, figures)
+        counts = {"learner/updates": 10, "learner/dreaming": True, "learner/dreamed_updates": 4}
+        metrics.write(10, counts)
+    info = collect(tmp_path)
+    assert (info["dreaming"], info["dreamed_updates"]) == (True, 4)
+    assert info["health"] == {key.removeprefix("health/"): x for key, x in figures.items()}
+    text = render(info)
+    assert "10, 4 of them dreamed without a robot, dreaming now" in text
+    assert "vector 0.25 after 15 steps (1: knows nothing)" in text
+    assert "90.0 where 80.0 followed" in text
+
+
+def test_a_run_that_reported_nothing_yet_has_no_health(tmp_path: Path) -> None:
+    store(tmp_path, [make_chunk(0)])
+    info = collect(tmp_path)
+    assert (info["health"], info["dreaming"], info["dreamed_updates"]) == ({}, False, 0)
+    assert "prediction error" not in render(info)
+    assert "dreamed" not in render(info)
