@@ -27,9 +27,14 @@ LEARNER = [
 ]
 # PyBullet publishes wheels up to CPython 3.11.
 TWIN = ["pybullet>=3.2.6; python_version < '3.12'", "gymnasium>=1.0"]
+# dm_control is written for MuJoCo 3.
+DMC = ["dm_control>=1.0.30", "mujoco>=3.3,<4"]
+ATARI = ["ale-py>=0.11", "opencv-python-headless>=4.9"]
 DEV = [
     *LEARNER,
     *TWIN,
+    *DMC,
+    *ATARI,
     "pytest>=8.3",
     "pytest-timeout>=2.3",
     "hypothesis>=6.100",
@@ -44,6 +49,8 @@ EXTRAS = {
     "actor": [],  # the base is enough: a policy steps in numpy
     "learner": LEARNER,
     "twin": TWIN,
+    "dmc": DMC,
+    "atari": ATARI,
     "dev": DEV,
     # One per robot: the vendor's SDK, imported by that robot's driver alone. The A1 and the Go1 are
     # spoken to over UDP and need none.

@@ -109,6 +109,24 @@ class Robot(Protocol):
         """stop(), then release everything. Any number of times."""
 
 
+@runtime_checkable
+class EpisodicBody(Protocol):
+    """What a body has beyond Robot when its world begins anew with each episode: an environment.
+
+    Robots have none of this: they go on from where they are. Such a body's readings have `is_last`;
+    after that only begin_episode() leads on.
+    """
+
+    def begin_episode(self) -> None:
+        """Put the world where an episode begins; nothing happens where it is there already."""
+
+    def skip(self, steps: int) -> None:
+        """A run goes on that has `steps` control steps: draw other episodes than it began with.
+
+        Allowed before connect(), and meant to be called there.
+        """
+
+
 @dataclass(frozen=True)
 class Arrival:
     """What a task makes of one reading: the observation arrived at and what arriving earned."""

@@ -133,7 +133,7 @@ def test_unknown_verb_is_answered_with_the_nearest_and_exit_code_2() -> None:
         (["learner", "task=a1_walk", "learner.bacth=3"], "Did you mean learner.batch?"),
         (["actor", "task=a1_walk", "actor.threads=many"], "expected a whole number, found 'many'"),
         (["actor", "task=a1_walk", "body=hardware"], "it has twin (a1_twin)"),
-        (["dryrun"], "no task was chosen. Write task=NAME; there is: a1_walk."),
+        (["dryrun"], "no task was chosen. Write task=NAME; there is: a1_walk"),
         (["dryrun", "tsk=a1_walk"], "unknown key tsk. Did you mean task?"),
         (["dryrun", "task=a1_walk", "run=/proc/no"], "Choose another run=DIR."),
         (["actor", "task=a1_walk", "actor.safety.tlt=stop"], "Did you mean actor.safety.tilt?"),

@@ -22,7 +22,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 NAMED_ROBOTS = [f"robots.{path.parent.name}" for path in ROOT.glob("robots/*/__init__.py")]
-HEAVY = ["torch", "pybullet", "matplotlib", "cv2", "tensorboard", "rich", "gymnasium"]
+HEAVY = ["torch", "pybullet", "matplotlib", "cv2", "tensorboard", "rich", "gymnasium", "mujoco"]
 TRAINING = ["daydreamer.learner", "daydreamer.replay", "daydreamer.agents.agent"]
 
 
@@ -88,8 +88,17 @@ def test_the_command_line_starts_without_anything_heavy(module: str) -> None:
     assert below(modules, *HEAVY, "hydra", "omegaconf", "numpy", "zmq") == []
 
 
-def test_a_twin_can_be_configured_without_its_simulator() -> None:
-    code = "import sim.a1.config, sys; sim.a1.config.A1TwinConfig(); print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("sim.a1.config", "A1TwinConfig"),
+        ("sim.envs.config", "GymConfig"),
+        ("sim.envs.config", "DMCConfig"),
+        ("sim.envs.config", "AtariConfig"),
+    ],
+)
+def test_a_twin_can_be_configured_without_its_simulator(module: str, kind: str) -> None:
+    code = f"import {module}, sys; {module}.{kind}(); print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -98,11 +107,13 @@ def test_a_twin_can_be_configured_without_its_simulator() -> None:
         timeout=60,
         check=True,
     )
-    assert below(set(result.stdout.split()), "pybullet", "torch") == []
+    simulators = ("pybullet", "gymnasium", "dm_control", "mujoco", "ale_py")
+    assert below(set(result.stdout.split()), *simulators, "torch") == []
 
 
-def test_a_run_is_configured_before_numpy_reads_its_thread_limits() -> None:
-    code = "from daydreamer.config import load; load(['task=a1_walk'])"
+@pytest.mark.parametrize("task", ["a1_walk", "gym", "dmc", "atari"])
+def test_a_run_is_configured_before_numpy_reads_its_thread_limits(task: str) -> None:
+    code = f"from daydreamer.config import load; load(['task={task}'])"
     result = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
         cwd=ROOT,

@@ -21,7 +21,7 @@ from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
 from daydreamer.wire.rows import Array
-from robots.base import Arrival, FloatArray, Reading, Robot, RobotError, Task
+from robots.base import Arrival, EpisodicBody, FloatArray, Reading, Robot, RobotError, Task
 from robots.safety import SafetyVerdict
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,8 @@ class ControlLoop:
     def _drive(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> str:
         """Step from a standstill until stop() is true or the robot has to rest: returns why."""
         stalls, stalled = self.stalls(), "the control loop stalled and the watchdog stopped it"
+        reading, arrival = self._begin()
         self.safety.restart()
-        reading = self.robot.read()
-        arrival = self._begin(reading)
         executed, is_first = self._no_action(), True
         self.clock.start()
         while not (stop() or self.runner.must_rest):
@@ -130,17 +129,27 @@ class ControlLoop:
             self.recorder.add(arrival, reading.time_s, executed, choice.version, choice.who)
             self.report(StepRecord(arrival, reading.time_s - before_s, choice, age_s, begins))
             self.steps += 1
-            if arrival.is_last:  # the next episode begins where this one was cut
-                arrival = self._begin(reading)
+            if arrival.is_last:
+                reading, arrival = self._begin(reading)
                 executed, is_first = self._no_action(), True
             self.clock.lap("record")
             between_steps()
         return "the policy is too old"
 
-    def _begin(self, reading: Reading) -> Arrival:
+    def _begin(self, reading: Reading | None = None) -> tuple[Reading, Arrival]:
+        """A robot's next episode begins where the last one was cut, at `reading`: nobody lifts it.
+
+        Worlds that begin anew do so here.
+        """
+        if isinstance(self.robot, EpisodicBody):
+            self.robot.begin_episode()
+            self.safety.restart()
+            reading = None
+        if reading is None:
+            reading = self.robot.read()
         arrival = self.task.begin(reading)
         self.recorder.begin(arrival, reading.time_s)
-        return arrival
+        return reading, arrival
 
     def _rest(self, stop: Callable[[], bool], why: str) -> None:
         """Stand still until the runner is ready again; the next row begins an episode."""

@@ -27,7 +27,7 @@ from daydreamer.wire.journal import Journal
 from daydreamer.wire.link import Link, LinkConfig
 from daydreamer.wire.names import new_session
 from daydreamer.wire.rows import make_schema
-from robots.base import Robot, RobotError, Task
+from robots.base import EpisodicBody, Robot, RobotError, Task
 from robots.safety import Safety
 from robots.watchdog import Watchdog
 
@@ -47,7 +47,7 @@ def run_session(cfg: Config, stop: StopFlag) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(claim(folder, f"actor.id={cfg.actor.id}", "choose another actor.id"))
         save_config_once(cfg)
-        task, robot = cfg.task.build(), cfg.body.build()
+        task, robot = cfg.task.build(), cfg.body.build(cfg.task)
         session = new_session()
         journal = Journal(folder / "journal", cfg.wire.journal_quota_bytes, cfg.wire.journal_fsync)
         progress = Progress(cfg.steps, journal)
@@ -127,11 +127,13 @@ def _drive(
     folder: Path,
 ) -> None:
     rate_hz = robot.spec.control_hz
+    # A resumed session must repeat neither the first one's episodes nor its random actions.
+    if isinstance(robot, EpisodicBody):
+        robot.skip(progress.total(0))
     runner = PolicyRunner(
         partial(NumpyPolicy, cfg.agent, task.observations, task.action),
         task.observations,
         task.action,
-        # A resumed session must not repeat the random actions of the first one.
         seed=cfg.seed + progress.total(0),
         random_until_policy=cfg.actor.random_until_policy,
         max_policy_age_s=cfg.actor.max_policy_age_s or float("inf"),

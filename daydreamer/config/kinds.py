@@ -10,7 +10,7 @@ from daydreamer.config.errors import ConfigError
 from daydreamer.config.typed import field_types
 
 # Keys of a task's or body's YAML that are not the dataclass's own.
-RESERVED = ("name", "kind", "image", "bodies", "settings")
+RESERVED = ("option", "kind", "image", "bodies", "settings")
 
 _KIND = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -30,7 +30,8 @@ def import_kind(kind: object, where: str) -> type:
             "Check the module's name, and that the package that has it is installed."
         ) from error
     cls = getattr(module, class_name, None)
-    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not hasattr(cls, "build"):
+    builds = hasattr(cls, "build") or (where == "body" and hasattr(cls, "build_for"))
+    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not builds:
         raise ConfigError(f"{where}.kind={kind}: expected a dataclass with build(), found {cls!r}.")
     if taken := sorted(set(field_types(cls)) & set(RESERVED)):
         raise ConfigError(

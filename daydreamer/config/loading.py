@@ -5,6 +5,7 @@ Later layers win: dataclass defaults < group options < settings of task and body
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,15 @@ def load(overrides: Sequence[str]) -> Config:
 
     data: Data = {"run": f"runs/{task}", "size": size}
     data.update({name: composed[name] for name in SECTIONS})
-    data["task"] = {**composed["task"], "name": task}
-    data["body"] = {**composed["body"], "name": body}
+    data["task"] = {**composed["task"], "option": task}
+    data["body"] = {**composed["body"], "option": body}
     for node in ("task", "body"):
-        _lay_over(data, data[node].pop("settings", None) or {}, f"{node}={data[node]['name']}")
+        _lay_over(data, data[node].pop("settings", None) or {}, f"{node}={data[node]['option']}")
     _lay_over(data, _size_layer(composed["size"], data["task"]), f"size={size}")
-    return to_config(data, given)
+    config = to_config(data, given)
+    if "run" in given.values:
+        return config
+    return dataclasses.replace(config, run=f"runs/{config.task.label}")
 
 
 def size_settings(size: str, *, image: bool) -> Data:
@@ -82,8 +86,8 @@ def _refuse_misspelt(given: Overrides) -> None:
 def reload(saved: Data, overrides: Sequence[str]) -> Config:
     """A saved run's Config with `overrides` on top; a choice made before changes nothing."""
     given = split(overrides)
-    data = dict(saved)
-    task = data["task"]["name"]
+    data = _with_options(saved)
+    task = data["task"]["option"]
     if given.groups.get("task", task) != task:
         raise ConfigError(
             f"the run folder {data['run']} holds task {task}, not {given.groups['task']}. "
@@ -95,15 +99,35 @@ def reload(saved: Data, overrides: Sequence[str]) -> Config:
     ]
     if (word := given.groups.get("body")) is not None:
         body = resolve_body(word, task, data["task"].get("bodies") or {})
-        if body != data["body"]["name"]:
-            data["body"] = {**read_option("body", body), "name": body}
+        if body != data["body"]["option"]:
+            data["body"] = {**read_option("body", body), "option": body}
             layers.append((data["body"].pop("settings", None) or {}, f"body={body}"))
-    if (size := given.groups.get("size", data["size"])) != data["size"]:
+    size = given.groups.get("size") or data["size"]
+    if size != data["size"]:
         data["size"] = size
         layers.append((_size_layer(read_option("size", size), data["task"]), f"size={size}"))
     for layer, origin in layers:
         _lay_over(data, layer, origin)
-    return to_config(data, given)
+    label = to_config(data, Overrides()).task.label
+    config = to_config(data, given)
+    if config.task.label != label:  # another environment is another task, whatever its option
+        raise ConfigError(
+            f"the run folder {data['run']} holds task {label}, not {config.task.label}. "
+            "Choose another folder with run=DIR."
+        )
+    return config
+
+
+def _with_options(saved: Data) -> Data:
+    """`saved` with the option chosen under `option`; older runs have it under `name`."""
+    data = dict(saved)
+    for node in ("task", "body"):
+        content = data[node]
+        own = field_types(import_kind(content["kind"], node))
+        if "option" not in content and "name" in content and "name" not in own:
+            rest = {key: value for key, value in content.items() if key != "name"}
+            data[node] = {"option": content["name"], **rest}
+    return data
 
 
 def to_config(data: Data, given: Overrides) -> Config:

@@ -102,7 +102,8 @@ def open_run(overrides: Sequence[str]) -> tuple[Config, list[str]]:
     When run=DIR has a config.yaml, that is the ground the other words build on.
     """
     given = split(overrides)
-    folder = Path(given.values.get("run", f"runs/{given.groups.get('task', '')}")).expanduser()
+    # Without run=DIR the task says which folder it is, so that two tasks never share one.
+    folder = Path(given.values.get("run") or load(overrides).run).expanduser()
     if not (folder / FILE).is_file():
         return load(overrides), []
     before, config = load_run(folder), load_run(folder, overrides)

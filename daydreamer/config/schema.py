@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from daydreamer.agents.config import AgentConfig
 from daydreamer.config.errors import ConfigError
@@ -51,11 +51,28 @@ class BodyParams(Protocol):
         """The body, not yet connected."""
 
 
+@runtime_checkable
+class BodyOfTaskParams(Protocol):
+    """A body's `kind` may be this instead: what it is follows from the task, as a game does."""
+
+    def build_for(self, task: TaskParams) -> Robot:
+        """The body for this task, not yet connected."""
+
+
+@runtime_checkable
+class Variant(Protocol):
+    """A task's `kind` may have this: many tasks in one, such as every game of a console."""
+
+    @property
+    def variant(self) -> str:
+        """Which one it is, in a word or two: `walker_walk`."""
+
+
 @dataclass
 class TaskNode:
     """The task chosen: `kind` names the dataclass, `module:Class`, and `params` is one."""
 
-    name: str
+    option: str
     kind: str
     params: TaskParams
     image: bool = False  # whether the task looks at images: sizes may differ
@@ -65,17 +82,25 @@ class TaskNode:
         """The task itself."""
         return self.params.build()
 
+    @property
+    def label(self) -> str:
+        """The option and, where it stands for many tasks, which: `dmc_walker_walk`."""
+        variant = self.params.variant if isinstance(self.params, Variant) else ""
+        return re.sub(r"[^\w.-]", "-", f"{self.option}_{variant}") if variant else self.option
+
 
 @dataclass
 class BodyNode:
     """The body chosen: `kind` names the dataclass, `module:Class`, and `params` is one."""
 
-    name: str
+    option: str
     kind: str
-    params: BodyParams
+    params: BodyParams | BodyOfTaskParams
 
-    def build(self) -> Robot:
+    def build(self, task: TaskNode) -> Robot:
         """The body itself, not yet connected."""
+        if isinstance(self.params, BodyOfTaskParams):
+            return self.params.build_for(task.params)
         return self.params.build()
 
 

@@ -105,8 +105,8 @@ def check(config: Config, jobs: int) -> None:
     """Refuse runs that cannot be part of a sweep. Raises ConfigError."""
     if config.steps == 0:
         raise ConfigError("steps=0 has no end; a sweep's runs need one: steps=20000.")
-    if jobs > 1 and config.body.name == config.task.bodies.get("hardware"):
-        raise ConfigError(f"body={config.body.name} is one robot: write jobs=1.")
+    if jobs > 1 and config.body.option == config.task.bodies.get("hardware"):
+        raise ConfigError(f"body={config.body.option} is one robot: write jobs=1.")
 
 
 def _await_orphans(run: Run, stop: StopFlag) -> None:

@@ -24,7 +24,7 @@ from robots.watchdog import Watchdog
 if TYPE_CHECKING:
     from daydreamer.config import Config
 
-MAX_STEPS = 10_000  # a task that never ends its episode is cut here
+MAX_STEPS = 30_000  # a task that never ends its episode is cut here
 
 
 class FixedPolicy:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from daydreamer.actor.loop import StepRecord
     from daydreamer.config import Config
     from daydreamer.models.numpy_policy import NumpyPolicy
-    from daydreamer.telemetry.film import Film
+    from daydreamer.telemetry.film import Film, Twin
     from daydreamer.telemetry.video import Frame
     from robots.base import Task
 
@@ -50,6 +50,7 @@ class Episode:
     reward_per_step: float
     final_reward_per_step: float  # over the last fifth: where the robot got to
     log: dict[str, float]  # means of the task's log keys
+    final_log: dict[str, float]  # the same keys at the last step, such as a game's score
 
 
 def eval_main(argv: Sequence[str]) -> int:
@@ -73,7 +74,7 @@ def eval_main(argv: Sequence[str]) -> int:
     log.info(
         "policy version %d on %s, %d episode(s): a line as each one ends",
         version,
-        config.body.name,
+        config.body.option,
         options.episodes,
     )
     folder = options.run / "eval" / str(version)
@@ -130,7 +131,7 @@ def evaluate(
     from daydreamer.telemetry.film import Film, Twin
     from daydreamer.telemetry.video import VideoWriter, contact_sheet
 
-    robot = config.body.build()
+    robot = config.body.build(config.task)
     rate_hz = robot.spec.control_hz
 
     def run(index: int, film: Film | None = None) -> Episode:
@@ -151,7 +152,7 @@ def evaluate(
         )
         return episode
 
-    if not (options.video and isinstance(robot, Twin)):
+    if not (options.video and isinstance(robot, Twin) and _can_be_filmed(robot)):
         return [run(index) for index in range(options.episodes)]
     episodes: list[Episode] = []
     stills: list[Frame] = []
@@ -166,6 +167,20 @@ def evaluate(
     return episodes
 
 
+def _can_be_filmed(robot: Twin) -> bool:
+    """Whether it can be drawn on this machine; says why not. Connects it."""
+    from daydreamer.telemetry.film import FRAME_SIZE
+    from robots.base import RobotError
+
+    robot.connect()
+    try:
+        robot.render(*FRAME_SIZE)
+    except RobotError as error:
+        log.warning("no film: %s", error)
+        return False
+    return True
+
+
 def summarize(steps: Sequence[StepRecord]) -> Episode:
     """The figures of one episode. At least one step."""
     rewards = [step.arrival.reward for step in steps]
@@ -176,6 +191,7 @@ def summarize(steps: Sequence[StepRecord]) -> Episode:
         reward_per_step=statistics.fmean(rewards),
         final_reward_per_step=statistics.fmean(rewards[-max(1, len(rewards) // 5) :]),
         log={key: statistics.fmean(log[key] for log in logs) for key in logs[-1]},
+        final_log=dict(logs[-1]),
     )
 
 
@@ -197,7 +213,11 @@ def render(results: Any, files: Sequence[str], folder: Path) -> str:
         f"{'mean':>8}{mean['total']:>10.1f}{mean['length']:>8.0f}"
         f"{mean['reward_per_step']:>13.2f}{mean['final_reward_per_step']:>12.2f}",
         "",
-        "on average: " + ", ".join(f"{key} {value:.3f}" for key, value in mean["log"].items()),
+        *(
+            f"{when}: " + ", ".join(f"{key} {value:.3f}" for key, value in mean[name].items())
+            for when, name in (("on average", "log"), ("at the end", "final_log"))
+            if mean[name]
+        ),
         f"written: {folder}: {', '.join(files)}",
     ]
     return "\n".join(lines) + "\n"
@@ -210,15 +230,16 @@ def _results(
     mean: dict[str, Any] = {
         name: statistics.fmean(getattr(one, name) for one in episodes) for name in figures
     }
-    keys = episodes[0].log
-    mean["log"] = {key: statistics.fmean(one.log[key] for one in episodes) for key in keys}
+    for name in ("log", "final_log"):
+        logs: list[dict[str, float]] = [getattr(one, name) for one in episodes]
+        mean[name] = {key: statistics.fmean(log[key] for log in logs) for key in logs[0]}
     return {
         "run": str(options.run),
         "policy_version": version,
         "mode": options.mode,
         "seed": config.seed,
-        "task": config.task.name,
-        "body": config.body.name,
+        "task": config.task.label,
+        "body": config.body.option,
         "mean": mean,
         "episodes": [dataclasses.asdict(one) for one in episodes],
     }

@@ -18,11 +18,14 @@ STILL_EVERY = 10  # control steps between two pictures kept for the contact shee
 class Twin(Protocol):
     """What a twin has beyond robots.base.Robot."""
 
+    def connect(self) -> None:
+        """Build the world."""
+
     def reset(self, seed: int | None = None) -> None:
         """Back to the start pose, clock at 0."""
 
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
-        """(height, width, 3) RGB picture."""
+        """(height, width, 3) RGB picture. Raises RobotError where none can be drawn."""
 
 
 class Film:

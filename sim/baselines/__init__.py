@@ -1,1 +1,1 @@
-"""Baselines on the twins, to compare with: each a script of its own."""
+"""Baselines on the same tasks, bodies and steps: `python -m sim.baselines`."""

@@ -19,3 +19,9 @@ def test_twin_figures_are_control_steps(capsys: pytest.CaptureFixture[str]) -> N
     line = capsys.readouterr().out
     assert line.split()[:2] == ["a1_twin", "control_steps"]
     assert "n=7" in line
+
+
+def test_an_environment_goes_on_with_new_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    # A pole falls after some twenty steps; a round has many more.
+    assert main(["twin", "task=gym", "task.id=CartPole-v1"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["env_CartPole-v1", "control_steps"]

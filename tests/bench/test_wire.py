@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -53,3 +54,13 @@ def test_rows_and_policies_are_measured_between_two_processes(
     assert found["render_smaller"]["median"] > found["film_smaller"]["median"] > 1
     assert found["weights"]["median"] < 0.51 * found["weights_float32"]["median"]
     assert found["cut_to_swap"]["median"] > 0
+
+
+def test_a_task_that_is_not_installed_has_no_figures(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    monkeypatch.setattr("sim.envs.config._layout", lambda kind, values: kind(*values).make())
+    assert list(wire._task_bytes("atari")) == []
+    assert "no figures of task=atari" in caplog.text
+    assert "pip install 'daydreamer[atari]'" in caplog.text

@@ -14,7 +14,7 @@ from daydreamer.config.kinds import import_kind
 class Clashing:
     """Has a field that the config itself uses."""
 
-    name: str = "x"
+    option: str = "x"
 
     def build(self) -> None:
         """Builds nothing."""
@@ -28,7 +28,7 @@ class Clashing:
         ("robots.a9.config:A9", r"cannot be imported \(No module named 'robots.a9'\)"),
         ("robots.base:Reading", r"expected a dataclass with build\(\)"),
         ("robots.base:Nothing", r"expected a dataclass with build\(\)"),
-        (f"{__name__}:Clashing", "rename its field name"),
+        (f"{__name__}:Clashing", "rename its field option"),
     ],
 )
 def test_a_kind_that_cannot_be_used_is_refused(

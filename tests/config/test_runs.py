@@ -96,6 +96,41 @@ def test_a_run_of_another_task_is_refused_with_cause_and_cure(run: Path) -> None
         open_run(["task=a1_jump", f"run={run}"])
 
 
+def test_another_environment_of_the_same_kind_is_refused(tmp_path: Path) -> None:
+    save(load(["task=dmc", "task.name=walker_walk"]), tmp_path)
+    message = r"holds task dmc_walker_walk, not dmc_cartpole_swingup.*Choose another folder"
+    with pytest.raises(ConfigError, match=message):
+        open_run([f"run={tmp_path}", "task=dmc", "task.name=cartpole_swingup"])
+    assert open_run([f"run={tmp_path}", "task.repeat=4"])[1] == ["task.repeat: 2 -> 4"]
+
+
+def test_without_a_folder_the_task_s_own_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["task=dmc", "task.name=walker_walk"]
+    save(load([*words, "steps=7"]), "runs/dmc_walker_walk")
+    assert open_run(words)[0].steps == 7
+    assert open_run(["task=dmc"])[0].run == "runs/dmc_cartpole_swingup"
+
+
+def test_a_run_whose_file_calls_the_option_name_goes_on(run: Path) -> None:
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    for node in ("task", "body"):
+        content[node]["name"] = content[node].pop("option")
+    edit(run, task=content["task"], body=content["body"])
+    assert load_run(run) == load([*WORDS, f"run={run}"])
+
+
+def test_a_task_s_own_name_is_not_taken_for_the_option(tmp_path: Path) -> None:
+    save(load(["task=dmc", "task.name=walker_walk"]), tmp_path)
+    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del content["task"]["option"]
+    edit(tmp_path, task=content["task"])
+    with pytest.raises(ConfigError, match=r"lacks 'option': it is damaged"):
+        load_run(tmp_path)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"is no run folder: it has no config\.yaml\. Give run=DIR"

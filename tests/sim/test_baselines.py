@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from daydreamer.config import load
-from sim.baselines.a1_walk import main
+from sim.baselines.command import main
 
 pytest.importorskip("pybullet", reason="twins need PyBullet, whose wheels end at Python 3.11")
+
+
+A1 = ["--task", "a1_walk"]
+RANDOM = ["--agent", "random", "--steps", "500"]
 
 
 def lines(folder: Path) -> list[dict[str, float]]:
@@ -20,7 +24,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 
 def test_random_policy_writes_a_line_per_episode(tmp_path: Path) -> None:
-    assert main(["--agent", "random", "--steps", "550", "--out", str(tmp_path / "a")]) == 0
+    assert main([*A1, "--agent", "random", "--steps", "550", "--out", str(tmp_path / "a")]) == 0
     episodes = lines(tmp_path / "a")
     assert [line["step"] for line in episodes] == [250, 500]
     assert [line["robot_seconds"] for line in episodes] == [12.5, 25.0]
@@ -38,27 +42,90 @@ def test_random_policy_writes_a_line_per_episode(tmp_path: Path) -> None:
 
 def test_same_seed_gives_the_same_curve(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        main(["--agent", "random", "--steps", "250", "--seed", "4", "--out", str(tmp_path / name)])
+        main(
+            [
+                *A1,
+                "--agent",
+                "random",
+                "--steps",
+                "250",
+                "--seed",
+                "4",
+                "--out",
+                str(tmp_path / name),
+            ]
+        )
     assert lines(tmp_path / "a")[0]["return"] == lines(tmp_path / "b")[0]["return"]
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--agent", "random", "--steps", "10", "--out", str(tmp_path)]
+    arguments = [*A1, "--agent", "random", "--steps", "10", "--out", str(tmp_path)]
     assert main(arguments) == 0
     assert main(arguments) == 1
     assert "already holds a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--agent", "dqn"], ["--agent", "sac", "--steps", "0"]])
-def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*A1, "--agent", "dqn"], "invalid choice: 'dqn'"),
+        ([*A1, "--agent", "sac", "--steps", "0"], "at least 1 expected"),
+        ([*A1, *RANDOM, "--name", "walker_walk"], "--name belongs to --task dmc"),
+        ([*A1, *RANDOM, "--repeat", "2"], "--repeat belongs to --task dmc or gym"),
+        (["--task", "dmc", *RANDOM, "--start", "back"], "--start belongs to --task a1_walk"),
+    ],
+)
+def test_bad_arguments_exit_with_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--out", "nowhere"])
     assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_random_policy_plays_other_tasks_and_counts_control_steps(tmp_path: Path) -> None:
+    pytest.importorskip("dm_control", reason="needs dm_control: pip install 'daydreamer[dmc]'")
+    words = ["--task", "dmc", "--name", "reacher_easy", *RANDOM, "--out", str(tmp_path)]
+    assert main(words) == 0
+    # 1000 environment steps of 0.02 s, two of them in a control step.
+    assert [(line["step"], line["robot_seconds"]) for line in lines(tmp_path)] == [(500, 20.0)]
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert config["task"]["name"] == "reacher_easy"
+
+
+def test_a_task_that_is_not_there_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "gym", "--id", "Pendulun-v1", *RANDOM, "--out", str(tmp_path / "a")]
+    assert main(words) == 1
+    assert "Did you mean: `Pendulum`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_sac_learns_on_the_robots_terms(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
-    arguments = ["--agent", "sac", "--steps", "260", "--prefill", "200", "--out", str(tmp_path)]
+    arguments = [
+        *A1,
+        "--agent",
+        "sac",
+        "--steps",
+        "260",
+        "--prefill",
+        "200",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(arguments) == 0
     assert [line["step"] for line in lines(tmp_path)] == [250]
+
+
+@pytest.mark.slow
+def test_sac_runs_on_the_control_suite(tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("dm_control", reason="needs dm_control: pip install 'daydreamer[dmc]'")
+    words = ["--task", "dmc", "--agent", "sac", "--steps", "510", "--prefill", "450"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    (episode,) = lines(tmp_path)
+    assert (episode["length"], episode["robot_seconds"]) == (500, 10.0)
+    assert 0 <= episode["return"] <= 1000

@@ -89,7 +89,7 @@ def test_a_run_is_no_folder_for_a_sweep(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_one_robot_does_one_run_at_a_time(tmp_path: Path) -> None:
     config = load(["task=a1_walk", f"run={tmp_path}"])
-    task = dataclasses.replace(config.task, bodies={"hardware": config.body.name})
+    task = dataclasses.replace(config.task, bodies={"hardware": config.body.option})
     on_hardware = dataclasses.replace(config, task=task)
     check(config, jobs=2)
     check(on_hardware, jobs=1)

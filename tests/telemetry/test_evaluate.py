@@ -127,3 +127,50 @@ def test_other_words_are_left_to_the_run_s_config() -> None:
     options, rest = parse(["run=x", "body=twin", "body.start=standing", "episodes=4", "seed=2"])
     assert (options.run, options.episodes) == (Path("x"), 4)
     assert rest == ["body=twin", "body.start=standing", "seed=2"]
+
+
+@pytest.fixture
+def game(tmp_path: Path) -> Path:
+    """A run on an environment, with a checkpoint of an untrained policy."""
+    import torch
+
+    from daydreamer.learner.checkpoint import Checkpoints
+    from daydreamer.models.policy import build_policy
+
+    torch.set_num_threads(1)
+    pytest.importorskip("ale_py", reason="needs ale-py: pip install 'daydreamer[atari]'")
+    config = load(["task=atari", "size=debug", f"run={tmp_path}"])
+    save(config, tmp_path)
+    task = config.task.build()
+    policy = build_policy(config.agent, task.observations, task.action)
+    Checkpoints(tmp_path / "learner" / "checkpoints", keep=2).save(7, {}, policy.arrays())
+    return tmp_path
+
+
+def test_an_environment_is_filmed_and_its_last_figures_are_told(
+    game: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+
+    assert eval_main([f"run={game}", "episodes=2", "task.episode_steps=15"]) == 0
+    found = results(game)
+    assert found["task"] == "atari_boxing"
+    assert [one["length"] for one in found["episodes"]] == [15, 15]
+    assert set(found["mean"]["final_log"]) == {"points", "score"}
+    assert "at the end: points" in capsys.readouterr().out
+    video = cv2.VideoCapture(str(game / "eval" / "7" / "video.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    video.release()
+
+
+def test_an_environment_that_cannot_be_drawn_is_evaluated_without_a_film(
+    game: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RobotError("there is no screen")
+
+    monkeypatch.setattr("sim.envs.atari.AtariWorld.render", refuse)
+    assert eval_main([f"run={game}", "episodes=1", "task.episode_steps=5"]) == 0
+    assert "no film: there is no screen" in caplog.text
+    assert not (game / "eval" / "7" / "video.mp4").exists()
+    assert results(game)["episodes"][0]["length"] == 5

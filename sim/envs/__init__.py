@@ -1,0 +1,1 @@
+"""Known tasks as bodies: gymnasium, DeepMind Control, Atari. Start at core.py."""
