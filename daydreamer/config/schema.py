@@ -121,6 +121,7 @@ class LearnerConfig:
     capacity_rows: int = 1_000_000  # the oldest rows leave first
     cross_episodes: bool = True  # a sequence may span an episode's border, marked by is_first
     ends_bonus: bool = False  # draw episode ends more often, as DayDreamer did
+    recency: float = 1.0  # 1: all rows alike; at 2 the newest quarter is half of what is drawn
 
     holdout_every: int = 20  # every so many episodes one is kept out, to be examined on; 0: none
     dream_share: float = 0.5  # without a robot: updates beyond those paid for, per one of these ...
@@ -150,6 +151,11 @@ class LearnerConfig:
             0, "learner", self, "threads", "prefill_rows", "pretrain", "publish_every_s"
         )
         _require_at_least(0, "learner", self, "report_every_s", "dream_after_s")
+        _require(
+            self.recency == 1 or (1 < self.recency <= 8 and not self.ends_bonus),
+            f"learner.recency={self.recency} with learner.ends_bonus={self.ends_bonus}",
+            "a number from 1 (all rows alike) to 8, and 1 where episode ends are drawn more often",
+        )
         _require(
             0 <= self.dream_share < math.inf,
             f"learner.dream_share={self.dream_share}",

@@ -102,7 +102,11 @@ def _learn(
         Archive(folder / "replay", schema, cfg.run_name, capacity_rows=own.capacity_rows)
     )
     replay = SequenceReplay(
-        schema, own.capacity_rows, cross_episodes=own.cross_episodes, ends_bonus=own.ends_bonus
+        schema,
+        own.capacity_rows,
+        cross_episodes=own.cross_episodes,
+        ends_bonus=own.ends_bonus,
+        recency=own.recency,
     )
     limiter = ReplayRatioLimiter(
         own.replay_ratio,

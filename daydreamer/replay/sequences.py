@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from daydreamer.replay.continuity import StreamEnd
+from daydreamer.replay.recency import ByAge
 from daydreamer.replay.stretch import Stretch
 from daydreamer.replay.windows import Windows
 from daydreamer.wire.rows import Array, Chunk, Schema
@@ -29,8 +30,8 @@ class SequenceReplay:
     A window lies in one session and has no row missing inside. By default it may run over the end
     of an episode into the next, whose first row has is_first. Starts are drawn uniformly from all
     windows there are. Sampling depends only on the generator and on the chunks held, not on how
-    sessions interleaved or on what was evicted, so that a memory refilled from the archive draws
-    the same windows.
+    sessions interleaved (but for what recency makes of their age) or on what was evicted, so that a
+    memory refilled from the archive draws the same windows.
 
     Args:
         schema: columns of a row.
@@ -40,6 +41,7 @@ class SequenceReplay:
             from {0 .. L} clipped to L - length, so that the last window has probability
             (length + 1) / (L + 1) and endings are seen often. Windows then stay within one episode,
             whatever cross_episodes says; a running episode counts with the rows it has so far.
+        recency: above 1, newer windows are drawn more often (recency.py). Not with ends_bonus.
     """
 
     def __init__(
@@ -49,10 +51,15 @@ class SequenceReplay:
         *,
         cross_episodes: bool = True,
         ends_bonus: bool = False,
+        recency: float = 1.0,
     ) -> None:
         if capacity_rows < 1:
             raise ValueError(f"replay capacity is {capacity_rows} rows: expected at least 1")
-        self.capacity_rows = capacity_rows
+        if recency < 1 or (recency > 1 and ends_bonus):
+            raise ValueError(
+                f"recency is {recency}: expected at least 1, and 1 with ends_bonus={ends_bonus}"
+            )
+        self.capacity_rows, self._recency = capacity_rows, recency
         self.rows_added = 0  # ever, evicted rows included
         self._ends_bonus = ends_bonus
         self._split_episodes = ends_bonus or not cross_episodes
@@ -69,6 +76,7 @@ class SequenceReplay:
         self._stretches: list[Stretch] = []  # sorted by key
         self._streams: dict[str, tuple[Stretch, StreamEnd]] = {}  # newest stretch of a session
         self._windows_cache: dict[int, Windows] = {}
+        self._by_age_cache: dict[int, ByAge] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -108,7 +116,7 @@ class SequenceReplay:
             self._link(chunk, slots, stream)
             self._rows += n
             self.rows_added += n
-            self._windows_cache.clear()
+            self._forget_windows()
         return True
 
     def pass_over(self, rows: int) -> None:
@@ -122,7 +130,7 @@ class SequenceReplay:
             self._next_slot = (self._next_slot + rows) % self.capacity_rows
             self._arrivals.append((None, rows))
             self._rows += rows
-            self._windows_cache.clear()
+            self._forget_windows()
 
     def can_sample(self, length: int) -> bool:
         """True if there is at least one window of `length` rows."""
@@ -150,9 +158,13 @@ class SequenceReplay:
                     f"no window of {length} rows among {sum(map(len, self._stretches))} rows held: "
                     "collect more, or lower learner.length"
                 )
-            unit, start = windows.draw(rng, batch, self._ends_bonus)
+            if self._recency > 1:
+                wheres, starts = self._by_age(length, windows).draw(rng, batch, self._recency)
+            else:
+                wheres, starts = windows.draw(rng, batch, self._ends_bonus)
             index = np.empty((batch, length), np.int64)
-            for row, (where, begin) in enumerate(zip(unit.tolist(), start.tolist(), strict=True)):
+            pairs = zip(wheres.tolist(), starts.tolist(), strict=True)
+            for row, (where, begin) in enumerate(pairs):
                 index[row] = self._stretches[where].slots[begin : begin + length]
             out = {name: self._rings[name].take(index, axis=0) for name in names}
         if "is_first" in out:
@@ -201,3 +213,20 @@ class SequenceReplay:
                 self._stretches, length, split_episodes=self._split_episodes
             )
         return self._windows_cache[length]
+
+    def _by_age(self, length: int, windows: Windows) -> ByAge:
+        if length not in self._by_age_cache:
+            self._by_age_cache[length] = ByAge(
+                self._stretches,
+                windows.where,
+                windows.begin,
+                windows.size - length + 1,
+                length,
+                next_slot=self._next_slot,
+                capacity_rows=self.capacity_rows,
+            )
+        return self._by_age_cache[length]
+
+    def _forget_windows(self) -> None:
+        self._windows_cache.clear()
+        self._by_age_cache.clear()
