@@ -51,9 +51,10 @@ class Verb:
 _RUN = """Groups are chosen as task=NAME body=twin|hardware|log size=debug|small|paper; keys are set
 as key=value, e.g. learner.batch=16 task.episode_steps=500 body.start=standing. `daydreamer tasks`
 lists the tasks; task=dmc task.name=walker_walk, task=gym task.id=Pendulum-v1 and task=atari
-task.game=boxing are environments. When run=DIR holds a run, it goes on from where it was, settings included."""
+task.game=boxing are environments. When run=DIR holds a run, it goes on from where it was, settings
+included."""
 
-_BENCH = """  twin task=NAME   control steps a second of the body alone: a1_walk, dmc task.name=walker_walk
+_BENCH = """  twin task=NAME   control steps a second of the body alone: dmc task.name=walker_walk
   learner          a full update: seconds, arithmetic, memory, start-up. device=cpu|cuda rounds=7
                    threads=N; neighbour=1: beside a busy process and without, in turns
   actor            the policy's step on one thread, its start-up and memory

@@ -16,14 +16,15 @@ from robots.a1.rate import CONTROL_HZ
 from sim.a1.config import A1TwinConfig
 from sim.task_env import TaskEnv
 
-# roll, pitch; their rates; 12 joint angles. Wide enough for falls and for hard stops that give way.
-_BOUND: Final = np.array([6.3, 3.2] + [50.0] * 2 + [5.0] * 12, np.float32)
+# Of orientation; its rates; 12 joint angles. Wide enough for falls and for stops that give way.
+_ORIENTATION: Final = {"angles": [3.2, 3.2], "up": [1.0] * 3}
+_REST: Final = [50.0] * 2 + [5.0] * 12
 
 
 class A1WalkEnv(TaskEnv):
     """The walking task on the A1 twin, cut (truncated) at the task's limit and never terminated.
 
-    Options not given are the dataclasses' own; configs/task/a1_walk.yaml also sets roll_seam_rad.
+    Options not given are the dataclasses' own; configs/task/a1_walk.yaml has orientation=up.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -40,11 +41,12 @@ class A1WalkEnv(TaskEnv):
         render_mode: str | None = None,
     ) -> None:
         """The twin is connected at the first reset."""
+        task = task or A1WalkConfig()
         super().__init__(
-            (task or A1WalkConfig()).build(),
+            task.build(),
             (twin or A1TwinConfig()).build(),
             reset=reset,
-            bound=_BOUND,
+            bound=np.array(_ORIENTATION[task.orientation] + _REST, np.float32),
             render_mode=render_mode,
         )
 

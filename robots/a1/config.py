@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from robots.a1.walk import A1Walk
@@ -16,9 +15,9 @@ class A1WalkConfig:
 
     episode_steps: int = 250  # 12.5 s at 20 Hz; the robot is not reset
     target_speed_m_s: float = 0.3  # full pay from here on
-    # Where roll jumps by a turn. The released seam, pi, is just where a robot lies on its back:
-    # roll then flips between -pi and pi at every twitch. 4.71 (3/2 pi): on its right side.
-    roll_seam_rad: float = math.pi
+    # How the trunk's orientation is seen. angles: roll and pitch, as released; roll jumps by a turn
+    # just where a robot lies on its back. up: the world's up in the trunk's frame, without a jump.
+    orientation: Literal["angles", "up"] = "angles"
 
     def __post_init__(self) -> None:
         if self.episode_steps < 1:
@@ -27,10 +26,8 @@ class A1WalkConfig:
             raise ValueError(
                 f"target_speed_m_s={self.target_speed_m_s}: a speed in (0, 5] expected, e.g. 0.3"
             )
-        if not math.pi <= self.roll_seam_rad <= 2 * math.pi:
-            raise ValueError(
-                f"roll_seam_rad={self.roll_seam_rad}: expected within [pi, 2 pi], e.g. 4.71"
-            )
+        if self.orientation not in ("angles", "up"):
+            raise ValueError(f"orientation={self.orientation}: expected angles or up")
 
     def build(self) -> A1Walk:
         """The task with these options."""
@@ -39,5 +36,5 @@ class A1WalkConfig:
         return A1Walk(
             episode_steps=self.episode_steps,
             target_speed_m_s=self.target_speed_m_s,
-            roll_seam_rad=self.roll_seam_rad,
+            orientation=self.orientation,
         )

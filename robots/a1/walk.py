@@ -1,10 +1,9 @@
-"""The walking task of the A1: 16 numbers in, 12 joint targets out, no resets."""
+"""The walking task of the A1: 16 or 17 numbers in, 12 joint targets out, no resets."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from robots.a1.reward import WalkReward, normalise_joints, walk_reward
 from robots.a1.spec import ACTION_HIGH_RAD, ACTION_LOW_RAD
 from robots.base import ActionSpec, ArraySpec, Arrival, FloatArray, Reading, RobotError
 
-_OBSERVATIONS: Final = {"vector": ArraySpec((16,))}
 _LOG_KEYS: Final = tuple(name for name in WalkReward._fields if name != "total")
 _CENTER_RAD: Final = (ACTION_HIGH_RAD + ACTION_LOW_RAD) / 2
 _HALF_RAD: Final = (ACTION_HIGH_RAD - ACTION_LOW_RAD) / 2
@@ -22,10 +20,15 @@ class A1Walk:
     """Roll over, stand up, walk forward. The episode is cut at its limit; the robot stays put."""
 
     def __init__(
-        self, *, episode_steps: int, target_speed_m_s: float, roll_seam_rad: float = math.pi
+        self,
+        *,
+        episode_steps: int,
+        target_speed_m_s: float,
+        orientation: Literal["angles", "up"] = "angles",
     ) -> None:
         """See A1WalkConfig."""
-        self._roll_seam_rad = roll_seam_rad
+        self._sees_up = orientation == "up"
+        self._observations = {"vector": ArraySpec((17 if self._sees_up else 16,))}
         self._episode_steps = episode_steps
         self._target_speed_m_s = target_speed_m_s
         self._step = 0
@@ -37,8 +40,11 @@ class A1Walk:
 
     @property
     def observations(self) -> Mapping[str, ArraySpec]:
-        """{"vector": (16,)} = roll, pitch, roll rate, pitch rate (trunk frame), 12 joint angles."""
-        return _OBSERVATIONS
+        """{"vector": (16,)} = roll, pitch, roll rate, pitch rate (trunk frame), 12 joint angles.
+
+        With orientation="up" (17,): the world's up in the trunk's frame in place of roll and pitch.
+        """
+        return self._observations
 
     @property
     def log_keys(self) -> tuple[str, ...]:
@@ -75,16 +81,13 @@ class A1Walk:
 
     def _arrival(self, reading: Reading, *, is_last: bool) -> Arrival:
         values = reading.values
-        vector = np.empty(16, np.float32)
-        roll, pitch, _ = values["rpy_rad"].tolist()
-        seam = self._roll_seam_rad
-        vector[0] = roll if roll > seam - 2 * math.pi else roll + 2 * math.pi
-        vector[1] = pitch
-        vector[2:4] = values["gyro_rad_s"][:2]
-        vector[4:] = values["joint_position_rad"]
+        orientation = values["rotation"][2] if self._sees_up else values["rpy_rad"][:2]
+        vector = np.concatenate(
+            [orientation, values["gyro_rad_s"][:2], values["joint_position_rad"]], dtype=np.float32
+        )
         if not np.isfinite(vector).all():
             raise RobotError(
-                f"the A1 reads {vector.tolist()} (roll, pitch, rates, 12 angles): not all finite. "
+                f"the A1 reads {vector.tolist()} (orientation, rates, 12 angles): not all finite. "
                 "Check the IMU and the motor bus."
             )
         reward = walk_reward(

@@ -26,7 +26,6 @@ from sim.envs.config import DMCConfig, EnvConfig, GymConfig
 from sim.gym_env import A1WalkEnv
 from sim.task_env import TaskEnv
 
-_ROLL_SEAM_RAD = 4.71  # as configs/task/a1_walk.yaml: a baseline sees what the agent sees
 # Which option belongs to which task.
 _OWN = {"name": "dmc", "id": "gym", "start": "a1_walk", "reset": "a1_walk"}
 
@@ -77,7 +76,7 @@ def _make(args: argparse.Namespace) -> tuple[TaskEnv, dict[str, Any]]:
     """The environment, and what config.json says of it beside the arguments."""
     if args.task == "a1_walk":
         twin = A1TwinConfig(start=args.start or "back", seed=args.seed)
-        walk = A1WalkConfig(roll_seam_rad=_ROLL_SEAM_RAD)
+        walk = A1WalkConfig(orientation="up")  # as configs/task/a1_walk.yaml
         options = {"twin": dataclasses.asdict(twin), "task": dataclasses.asdict(walk)}
         return A1WalkEnv(reset=args.reset or "keep", twin=twin, task=walk), options
     task: DMCConfig | GymConfig = DMCConfig() if args.task == "dmc" else GymConfig()

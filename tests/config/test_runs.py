@@ -203,7 +203,7 @@ def test_fingerprint_sees_what_both_sides_must_share(word: str) -> None:
 
 def test_fingerprint_is_flat_and_names_the_columns_of_a_row() -> None:
     _, keys = fingerprint(load(["task=a1_walk"]))
-    assert keys["rows.vector"] == "float32[16]"
+    assert keys["rows.vector"] == "float32[17]"
     assert keys["rows.action"] == "float32[12]"
     assert all(isinstance(value, bool | int | float | str | None) for value in keys.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,31 @@ def test_observation_is_roll_pitch_their_rates_and_the_angles() -> None:
     assert vector.shape == task.observations["vector"].shape == (16,)
     assert vector.dtype == np.float32
     np.testing.assert_allclose(vector, [0.1, 0.2, 0.4, 0.5, *range(12)])
+
+
+def test_up_is_seen_in_the_trunk_s_frame_in_place_of_roll_and_pitch() -> None:
+    task = A1WalkConfig(orientation="up").build()
+    seen = reading()
+    assert task.observations["vector"].shape == (17,)
+    for roll_rad, pitch_rad, up in (
+        (0.0, 0.0, [0, 0, 1]),
+        (math.pi, 0.0, [0, 0, -1]),  # on its back
+        (-math.pi, 0.0, [0, 0, -1]),  # the same, where roll has jumped
+        (math.pi / 2, 0.0, [0, 1, 0]),  # on its right side: its left, y, is up
+        (0.0, math.pi / 2, [-1, 0, 0]),  # on its nose
+        (0.3, 0.2, [-math.sin(0.2), math.sin(0.3) * math.cos(0.2), math.cos(0.3) * math.cos(0.2)]),
+    ):
+        sin, cos = math.sin, math.cos
+        roll = [[1, 0, 0], [0, cos(roll_rad), -sin(roll_rad)], [0, sin(roll_rad), cos(roll_rad)]]
+        pitch = [
+            [cos(pitch_rad), 0, sin(pitch_rad)],
+            [0, 1, 0],
+            [-sin(pitch_rad), 0, cos(pitch_rad)],
+        ]
+        seen.values["rotation"][:] = np.array(pitch) @ np.array(roll)
+        vector = task.begin(seen).obs["vector"]
+        np.testing.assert_allclose(vector[:3], up, atol=1e-6)
+        np.testing.assert_allclose(vector[3:], [0.4, 0.5, *range(12)])
 
 
 def test_begin_earns_nothing_and_arrive_earns_the_reward() -> None:
@@ -109,23 +135,9 @@ def test_reading_that_is_not_finite_is_an_error() -> None:
         task.begin(bad)
 
 
-def test_roll_jumps_at_the_released_seam_unless_told_otherwise() -> None:
-    # On its back, a little to either side: -3.1 and 3.1, or -3.1 + 2 pi = 3.183 and 3.1.
-    seen = reading()
-    rolls: dict[float, list[float]] = {}
-    for seam_rad in (math.pi, 1.5 * math.pi):
-        task = A1WalkConfig(roll_seam_rad=seam_rad).build()
-        rolls[seam_rad] = []
-        for roll in (-3.1, 3.1, -1.5, 0.1):
-            seen.values["rpy_rad"][0] = roll
-            rolls[seam_rad].append(task.begin(seen).obs["vector"][0])
-    np.testing.assert_allclose(rolls[math.pi], [-3.1, 3.1, -1.5, 0.1], rtol=1e-6)
-    np.testing.assert_allclose(rolls[1.5 * math.pi], [3.1832, 3.1, -1.5, 0.1], rtol=1e-4)
-
-
 @pytest.mark.parametrize(
-    "options", [{"episode_steps": 0}, {"target_speed_m_s": 0.0}, {"roll_seam_rad": 1.0}]
+    "options", [{"episode_steps": 0}, {"target_speed_m_s": 0.0}, {"orientation": "roll"}]
 )
-def test_senseless_options_are_refused_by_name(options: dict[str, float]) -> None:
+def test_senseless_options_are_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
-        A1WalkConfig(**options)  # type: ignore[arg-type]
+        A1WalkConfig(**options)
