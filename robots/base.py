@@ -113,17 +113,22 @@ class Robot(Protocol):
 class EpisodicBody(Protocol):
     """What a body has beyond Robot when its world begins anew with each episode: an environment.
 
-    Robots have none of this: they go on from where they are. Such a body's readings have `is_last`;
-    after that only begin_episode() leads on.
+    Robots have none of this: they go on from where they are, and nothing but command() moves them.
+    So no body of a task's `hardware` may be one. Such a body's readings have `is_last`; after that
+    only begin_episode() leads on.
     """
 
     def begin_episode(self) -> None:
-        """Put the world where an episode begins; nothing happens where it is there already."""
+        """Put the world where an episode begins; nothing happens where it is there already.
+
+        Called between two commands, past the safety rules: it must not command actuators.
+        """
 
     def skip(self, steps: int) -> None:
-        """A run goes on that has `steps` control steps: draw other episodes than it began with.
+        """Draw other episodes than with any other `steps`; with 0 those that the seed gives.
 
-        Allowed before connect(), and meant to be called there.
+        An actor gives the control steps that its run has, and more where it is not the run's only
+        one. Allowed before connect(), and meant to be called there.
         """
 
 

@@ -22,7 +22,8 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 NAMED_ROBOTS = [f"robots.{path.parent.name}" for path in ROOT.glob("robots/*/__init__.py")]
-HEAVY = ["torch", "pybullet", "matplotlib", "cv2", "tensorboard", "rich", "gymnasium", "mujoco"]
+SIMULATORS = ["pybullet", "gymnasium", "mujoco", "dm_control", "ale_py"]
+HEAVY = ["torch", "matplotlib", "cv2", "tensorboard", "rich", *SIMULATORS]
 TRAINING = ["daydreamer.learner", "daydreamer.replay", "daydreamer.agents.agent"]
 
 
@@ -64,7 +65,7 @@ def test_actor_runs_without_the_training_code() -> None:
     modules = loaded_by("daydreamer.actor")
     assert below(modules, *TRAINING) == []
     # A robot's computer has no torch, no plotting, no video and no simulator.
-    assert below(modules, "torch", "pybullet", "matplotlib", "cv2", "tensorboard") == []
+    assert below(modules, "torch", "matplotlib", "cv2", "tensorboard", *SIMULATORS) == []
 
 
 def test_the_learning_system_imports_no_named_robot_and_no_twin() -> None:
@@ -107,8 +108,7 @@ def test_a_twin_can_be_configured_without_its_simulator(module: str, kind: str) 
         timeout=60,
         check=True,
     )
-    simulators = ("pybullet", "gymnasium", "dm_control", "mujoco", "ale_py")
-    assert below(set(result.stdout.split()), *simulators, "torch") == []
+    assert below(set(result.stdout.split()), *SIMULATORS, "torch") == []
 
 
 @pytest.mark.parametrize("task", ["a1_walk", "gym", "dmc", "atari"])

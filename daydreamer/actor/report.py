@@ -115,6 +115,7 @@ class Report:
         }
         for key in rows[-1].arrival.log:
             values[f"log_{key}"] = sum(row.arrival.log[key] for row in rows) / len(rows)
+            values[f"episode/final_{key}"] = rows[-1].arrival.log[key]
         self._metrics.write(self._steps, values, session=self._session)
 
     def _counters(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,15 @@ def _open_link(cfg: Config, task: Task, session: str, journal: Journal) -> Link:
     return link
 
 
+def draws_from(actor: str, steps: int) -> int:
+    """Which random numbers a session draws, by its actor and the run's control steps so far.
+
+    A resumed session must repeat neither the first one's episodes nor its random actions, and no
+    actor those of another. Actor 0, most often the only one, begins at `steps` itself.
+    """
+    return steps + (0 if actor == "0" else zlib.crc32(actor.encode()))
+
+
 def stall_s(cfg: Config, rate_hz: float) -> float:
     """The time without a control step after which the watchdog stops the body."""
     return cfg.actor.watchdog_s or max(STALL_S, STALL_PERIODS / rate_hz)
@@ -127,14 +137,14 @@ def _drive(
     folder: Path,
 ) -> None:
     rate_hz = robot.spec.control_hz
-    # A resumed session must repeat neither the first one's episodes nor its random actions.
+    begins_at = draws_from(cfg.actor.id, progress.total(0))
     if isinstance(robot, EpisodicBody):
-        robot.skip(progress.total(0))
+        robot.skip(begins_at)
     runner = PolicyRunner(
         partial(NumpyPolicy, cfg.agent, task.observations, task.action),
         task.observations,
         task.action,
-        seed=cfg.seed + progress.total(0),
+        seed=cfg.seed + begins_at,
         random_until_policy=cfg.actor.random_until_policy,
         max_policy_age_s=cfg.actor.max_policy_age_s or float("inf"),
         on_old_policy=cfg.actor.on_old_policy,

@@ -68,6 +68,19 @@ class Variant(Protocol):
         """Which one it is, in a word or two: `walker_walk`."""
 
 
+@runtime_checkable
+class Sighted(Protocol):
+    """A task's `kind` may have this, where its settings decide whether it looks at images."""
+
+    @property
+    def option(self) -> str:
+        """The option in configs/task that such settings belong to."""
+
+    @property
+    def observes_images(self) -> bool:
+        """Whether it looks at images, as these settings are."""
+
+
 @dataclass
 class TaskNode:
     """The task chosen: `kind` names the dataclass, `module:Class`, and `params` is one."""
@@ -77,6 +90,17 @@ class TaskNode:
     params: TaskParams
     image: bool = False  # whether the task looks at images: sizes may differ
     bodies: dict[str, str] = field(default_factory=dict)  # alias (twin, hardware, log) -> body
+
+    def __post_init__(self) -> None:
+        """Refuse settings that `image`, and so the size, does not fit."""
+        params = self.params
+        if isinstance(params, Sighted) and params.observes_images != self.image:
+            seen = "images" if params.observes_images else "no images"
+            raise ConfigError(
+                f"task={self.option} with these settings observes {seen}, and its sizes are for "
+                f"{'tasks with' if self.image else 'tasks without'} images. Choose "
+                f"task={params.option}, or set image in configs/task/{self.option}.yaml."
+            )
 
     def build(self) -> Task:
         """The task itself."""

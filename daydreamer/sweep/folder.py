@@ -13,7 +13,8 @@ from daydreamer.config.runs import versions
 from daydreamer.sweep.words import SEEDS, seeds_of, varied_keys
 
 RECORD, STATE = "sweep.yaml", "sweep.json"
-# Neither changes what a run is, only how far and how fast it gets there.
+# Neither changes what a run is, only how far and how fast it gets there. (Where one varies, it
+# names the runs' folders, and is like any other key.)
 FREE = ("steps", "learner.threads")
 _REPORTED = ("daydreamer", "torch", "numpy", "git_commit")  # versions that runs may differ by
 
@@ -35,7 +36,9 @@ def merge(folder: Path, given: Mapping[str, str]) -> tuple[dict[str, str], list[
         if words[key] == before.get(key):
             continue
         change = f"{key}: {before.get(key, '(not there)')} -> {words[key]}"
-        (changes if key in FREE or _only_adds(key, before, words) else refused).append(change)
+        varies = key in varied_keys(before) or key in varied_keys(words)
+        allowed = _only_adds(key, before, words) or (key in FREE and not varies)
+        (changes if allowed else refused).append(change)
     if refused:
         raise ConfigError(
             f"run={folder} holds a sweep that was begun with other words: {'; '.join(refused)}. "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from daydreamer.config.errors import ConfigError
 from daydreamer.config.loading import load
 from daydreamer.config.runs import FILE
+from daydreamer.config.schema import LearnerConfig
 from daydreamer.cores import available_cores
 from daydreamer.dryrun import program_name
 from daydreamer.process import StopFlag, claim
@@ -43,12 +44,17 @@ def main(words: Sequence[str]) -> int:
     folder = asked.folder
     if (folder / FILE).is_file():
         raise ConfigError(f"run={folder} is a run by itself. Choose another folder for the sweep.")
-    merged, changes = merge(folder, asked.words)
-    plan = _plan(folder, merged, asked.jobs)
-    for change in changes:
-        log.warning("changed since the sweep began: %s", change)
+    # What is refused is refused before a folder is made.
+    planned, _ = merge(folder, asked.words)
+    plan = _plan(folder, planned, asked.jobs)
     stop = StopFlag().install()
     with claim(folder, "a sweep", "choose another run=FOLDER"):
+        # Again, now that nobody else writes: another sweep may have added to the record and ended.
+        merged, changes = merge(folder, asked.words)
+        if merged != planned:
+            plan = _plan(folder, merged, asked.jobs)
+        for change in changes:
+            log.warning("changed since the sweep began: %s", change)
         for run in plan.runs:
             _await_orphans(run, stop)
         save_record(folder, merged)
@@ -105,6 +111,12 @@ def check(config: Config, jobs: int) -> None:
     """Refuse runs that cannot be part of a sweep. Raises ConfigError."""
     if config.steps == 0:
         raise ConfigError("steps=0 has no end; a sweep's runs need one: steps=20000.")
+    bind = config.learner.bind
+    if jobs > 1 and bind != LearnerConfig.bind and not bind.endswith(":*"):
+        raise ConfigError(
+            f"learner.bind={bind} is one address, and {jobs} learners would run at a time: leave "
+            "it out, give it port * (any free one), or write jobs=1."
+        )
     if jobs > 1 and config.body.option == config.task.bodies.get("hardware"):
         raise ConfigError(f"body={config.body.option} is one robot: write jobs=1.")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daydreamer.config.errors import ConfigError
+from daydreamer.config.loading import load
 from daydreamer.config.overrides import split
 
 SEEDS = "0,1,2"  # unless told otherwise
@@ -47,6 +48,8 @@ def read_words(words: Sequence[str]) -> Asked:
     folder = found.pop("run", "")
     if not folder:
         raise ConfigError("run=FOLDER is missing: it holds the runs. Write e.g. run=runs/discount.")
+    if len(folder) > 1 and folder[0] == folder[-1] and folder[0] in _QUOTES:
+        folder = folder[1:-1]  # as elsewhere: run="my sweep"
     jobs = found.pop("jobs", None)
     if jobs is not None and not (jobs.isdecimal() and int(jobs) > 0):
         raise ConfigError(f"jobs={jobs}: expected how many runs at a time, at least 1.")
@@ -100,23 +103,22 @@ def variants(words: Mapping[str, str]) -> list[Variant]:
     """Every combination of values, in the order written. Raises ConfigError."""
     varied = varied_keys(words)
     fixed = [f"{k}={v}" for k, v in words.items() if k != "seeds" and k not in varied]
-    combinations = list(itertools.product(*varied.values()))
+    if not varied:
+        return [Variant(_folder_name(load(fixed).task.label), tuple(fixed))]
     names = _short_names(list(varied))
-    texts = [
-        ",".join(f"{name}={value}" for name, value in zip(names, combination, strict=True))
-        or words.get("task", "runs")
-        for combination in combinations
-    ]
-    labels = [_folder_name(text) for text in texts]
-    shared = {label for label, count in Counter(labels).items() if count > 1}
-    return [
-        Variant(
-            # Values that differ only in what a folder's name cannot hold.
-            f"{label}-{_digest(text)}" if label in shared else label,
-            (*fixed, *(f"{k}={v}" for k, v in zip(varied, combination, strict=True))),
-        )
-        for label, text, combination in zip(labels, texts, combinations, strict=True)
-    ]
+    found: dict[str, Variant] = {}
+    for combination in itertools.product(*varied.values()):
+        text = ",".join(f"{name}={value}" for name, value in zip(names, combination, strict=True))
+        chosen = [f"{k}={v}" for k, v in zip(varied, combination, strict=True)]
+        label = _folder_name(text)
+        if label in found:  # another name for either would move a run that may be there already
+            raise ConfigError(
+                f"{' '.join(chosen)} would have the folder {label}, which is that of "
+                f"{' '.join(found[label].words[len(fixed) :])}. Choose values that differ in "
+                "letters, digits or . _ = , + -, or make two sweeps."
+            )
+        found[label] = Variant(label, (*fixed, *chosen))
+    return list(found.values())
 
 
 def _short_names(keys: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ Y_KEYS = {
     "reward": ("episode/reward_per_step", "reward_per_step"),
     "return": ("episode/return", "return"),
 }
+FINAL_KEYS = ("episode/final_", "final_")  # and a figure that the task logs
 X_KEYS = {
     "minutes": ("actor/robot_seconds", "robot_seconds"),
     "steps": ("actor/control_steps", "step"),
@@ -33,8 +34,13 @@ class View:
     """What is drawn over what."""
 
     x: Literal["minutes", "steps"] = "minutes"  # robot time, or control steps times the repeat
-    y: Literal["reward", "return"] = "reward"  # a step's, or an episode's sum
+    y: str = "reward"  # a step's, "return" (an episode's sum), or what the task logs: its last
     repeat: int | None = None  # environment steps in a control step; None: the run's config knows
+
+    @property
+    def y_keys(self) -> tuple[str, ...]:
+        """Where y is found: in the metrics of a run, else in a baseline's."""
+        return Y_KEYS.get(self.y) or tuple(f"{start}{self.y}" for start in FINAL_KEYS)
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,17 @@ def read_points(path: Path, view: View) -> tuple[Floats, Floats, int]:
     Raises NoCurveError where no episode has ended yet.
     """
     files = metrics_files(path)
-    points = sorted(_points([read_metrics(file) for file in files], view))
+    logs = [read_metrics(file) for file in files]
+    points = sorted(_points(logs, view))
     if not points:
+        known = {key.partition("final_")[2] for lines in logs for line in lines for key in line
+                 if key.startswith(FINAL_KEYS)}  # fmt: skip
         raise NoCurveError(
             f"{path}: no finished episode in {len(files)} metrics file(s); "
-            f"expected lines with {Y_KEYS[view.y][0]} and {X_KEYS[view.x][0]} "
-            f"(a baseline's: {Y_KEYS[view.y][1]} and {X_KEYS[view.x][1]}). "
+            f"expected lines with {view.y_keys[0]} and {X_KEYS[view.x][0]} "
+            f"(a baseline's: {view.y_keys[1]} and {X_KEYS[view.x][1]}). "
             "Wait until the first episode ends, or name another folder."
+            + (f" --y can be {', '.join([*Y_KEYS, *sorted(known)])}." if known else "")
         )
     x, y = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
     if view.x == "minutes":
@@ -117,9 +127,7 @@ def _points(logs: Sequence[Sequence[Line]], view: View) -> Iterable[tuple[float,
         for line, reached, share in zip(lines, totals, shares, strict=True):
             if reached is not None:
                 x = reached * (1 + share)
-                events.append(
-                    (number(line, "time") or 0.0, source, x, number(line, *Y_KEYS[view.y]))
-                )
+                events.append((number(line, "time") or 0.0, source, x, number(line, *view.y_keys)))
     newest: dict[int, float] = {}
     # Stable, so lines without a time (a baseline's) keep their order.
     for _, source, x, y in sorted(events, key=lambda event: event[0]):
@@ -151,13 +159,19 @@ def _unreported(lines: Sequence[Line]) -> Iterator[float]:
 
 
 def _repeat_of(path: Path) -> int:
-    """Its task.repeat, by RUN/config.yaml or FILE.yaml; 1 where nothing says so."""
+    """Its task.repeat, by RUN/config.yaml, FILE.yaml or a baseline's config.json; else 1."""
     import yaml
 
-    config = path.with_suffix(".yaml") if path.is_file() else path / "config.yaml"
-    if not config.is_file():
+    if path.is_file():
+        known = [path.with_suffix(".yaml"), path.with_suffix(".json")]
+        if path.name == "metrics.jsonl":  # as a baseline calls it
+            known.append(path.parent / "config.json")
+    else:
+        known = [path / "config.yaml", path / "config.json"]
+    config = next((file for file in known if file.is_file()), None)
+    if config is None:
         return 1
-    try:
+    try:  # JSON is YAML, too
         found = yaml.safe_load(config.read_text(encoding="utf-8"))["task"].get("repeat", 1)
         return max(1, int(found))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 STROKES = ("-", "--", ":", "-.")
 INK, FAINT, GRID = "#222222", "#757575", "#E6E6E6"
-Y_LABELS = {"reward": "reward per step, mean over an episode", "return": "return of an episode"}
+Y_LABELS = {
+    "reward": "reward per control step, mean over an episode",
+    "return": "return of an episode",
+}
 TEXT_PT = 9.0  # of legend and guides
 LEGEND_LETTERS = 96  # that fit below the axes, side by side
 
@@ -97,7 +100,7 @@ def _draw_band(axes: Axes, band: Band, group: Sequence[Curve], colour: str, stro
 
 def _finish(axes: Axes, curves: Mapping[str, Sequence[Curve]], view: View, title: str) -> None:
     axes.set_xlabel(x_label(view, curves), color=INK)
-    axes.set_ylabel(Y_LABELS[view.y], color=INK)
+    axes.set_ylabel(Y_LABELS.get(view.y, f"{view.y} at the end of an episode"), color=INK)
     axes.set_xlim(0, 1.01 * max(curve.x[-1] for group in curves.values() for curve in group))
     if view.x == "steps":
         axes.xaxis.set_major_formatter("{x:,.0f}")

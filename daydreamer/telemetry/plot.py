@@ -38,6 +38,7 @@ class Source(NamedTuple):
     name: str
     path: Path
     is_named: bool  # given on the command line by itself, so it has to have a curve
+    origin: Path | None  # the folder or file that the label is the name of; None: told so
 
 
 def plot_main(argv: Sequence[str]) -> int:
@@ -94,9 +95,10 @@ def load_curves(
         longest = max(float(x[-1]) for _, x, _, _ in read)
         window = SMOOTH_MIN if view.x == "minutes" else SMOOTH_SHARE * longest
     groups: dict[str, list[Curve]] = {}
-    for source, x, y, repeat in read:
-        curve = Curve(source.label, source.name, x, y, smooth(x, y, window), repeat)
-        groups.setdefault(source.label, []).append(curve)
+    labels = _labels([source for source, *_ in read])
+    for (source, x, y, repeat), label in zip(read, labels, strict=True):
+        curve = Curve(label, source.name, x, y, smooth(x, y, window), repeat)
+        groups.setdefault(label, []).append(curve)
     return groups
 
 
@@ -126,7 +128,7 @@ def _write_csv(
     x, form = ("robot_min", "{:.6g}") if view.x == "minutes" else (steps, "{:.0f}")
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(("label", "run", x, Y_COLUMNS[view.y], "smoothed", "low", "high"))
+        rows.writerow(("label", "run", x, Y_COLUMNS.get(view.y, view.y), "smoothed", "low", "high"))
         for group in curves.values():
             for curve in group:
                 for at, *point in zip(curve.x, curve.y, curve.smoothed, strict=True):
@@ -151,14 +153,35 @@ def _sources(text: str, label_by: str) -> list[Source]:
     parents = {run.parent for run in inside}
     found = []
     for run in inside or [path]:
-        name = run.stem if run.is_file() else run.resolve().name
-        parent = run.resolve().parent.name
+        whole = run.resolve()
+        own = whole.with_suffix("") if run.is_file() else whole
         by_parent = label_by == "parent" or (label_by == "auto" and run != path)
-        label = given or (parent if by_parent else name)
+        origin = whole.parent if by_parent else own
+        label = given or origin.name
         if given and len(parents) > 1:  # a whole sweep under one name: its labels stay apart
-            label = f"{given} {parent}"
-        found.append(Source(label, name, run, is_named=run == path))
+            label = f"{given} {whole.parent.name}"
+        found.append(Source(label, own.name, run, run == path, None if given else origin))
     return found
+
+
+def _labels(sources: Sequence[Source]) -> list[str]:
+    """A label each. What only happens to be called alike has the folders above it in front."""
+    origins = {source.origin for source in sources if source.origin}
+    alike = {
+        origin: [other for other in origins if other.name == origin.name] for origin in origins
+    }
+    return [
+        source.label if source.origin is None else _told_apart(source.origin, alike[source.origin])
+        for source in sources
+    ]
+
+
+def _told_apart(path: Path, others: Sequence[Path]) -> str:
+    """The end of `path` that no other path has; all are different, `path` among them."""
+    depth = 1
+    while sum(other.parts[-depth:] == path.parts[-depth:] for other in others) > 1:
+        depth += 1
+    return " ".join(path.parts[-depth:])
 
 
 def _split_label(source: str) -> tuple[str, Path]:
@@ -224,9 +247,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--y",
-        choices=("reward", "return"),
         default="reward",
-        help="reward per step (default), or the return of an episode",
+        metavar="WHAT",
+        help="reward: of a control step (default); return: of an episode; or a figure of the task "
+        "at an episode's end, e.g. score",
     )
     parser.add_argument(
         "--repeat",

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from gymnasium import spaces
+
 from robots.base import RobotError
 from sim.baselines.episodes import Logged
+from sim.task_env import TaskEnv
+
+
+def check(agent: str, env: TaskEnv) -> None:
+    """Raises RobotError where `agent` cannot play, before anything is written."""
+    if agent != "sac":
+        return
+    if isinstance(env.action_space, spaces.Discrete):
+        raise RobotError(
+            f"SAC chooses numbers, and this task takes one of {env.action_space.n} actions: "
+            "choose --agent random, or a task with continuous actions"
+        )
+    if importlib.util.find_spec("stable_baselines3") is None:
+        raise RobotError("SAC needs stable-baselines3: pip install 'daydreamer[dev]'")
 
 
 def run_random(env: Logged, steps: int, seed: int) -> None:
@@ -23,13 +41,9 @@ def run_sac(
 
     prefill: random steps before it learns. threads: of torch; 0 leaves it to torch.
     """
-    try:
-        import torch
-        from stable_baselines3 import SAC
-    except ImportError as error:
-        raise RobotError(
-            f"SAC needs stable-baselines3 ({error}): pip install 'daydreamer[dev]'"
-        ) from error
+    import torch
+    from stable_baselines3 import SAC
+
     if threads > 0:
         torch.set_num_threads(threads)
     model = SAC(

@@ -20,7 +20,7 @@ from typing import Any
 from robots.a1.config import A1WalkConfig
 from robots.base import RobotError
 from sim.a1.config import STARTS, A1TwinConfig
-from sim.baselines.agents import run_random, run_sac
+from sim.baselines.agents import check, run_random, run_sac
 from sim.baselines.episodes import EpisodeLog, Logged
 from sim.envs.config import DMCConfig, EnvConfig, GymConfig
 from sim.gym_env import A1WalkEnv
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--repeat belongs to --task dmc or gym, not to a1_walk")
     try:
         env, options = _make(args)
-    except RobotError as error:
+        check(args.agent, env)
+    except (RobotError, ValueError) as error:  # the latter of a task's or body's own keys
         sys.stderr.write(f"{error}\n")
         return 1
     config = {**vars(args), "out": str(args.out), "task_option": args.task, **options}
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=_count, help="dmc, gym: as task.repeat")
     parser.add_argument("--agent", choices=("random", "sac"), required=True)
     parser.add_argument("--steps", type=_count, required=True, help="control steps")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a folder without a run")
     parser.add_argument("--start", choices=STARTS, help="a1_walk: default back")
     parser.add_argument("--reset", choices=("keep", "start"), help="a1_walk: default keep")
@@ -110,7 +111,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1 expected")
-    return number
+    return _at_least(1, text)
+
+
+def _seed(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(smallest: int, text: str) -> int:
+    if not text.removeprefix("-").isdecimal() or int(text) < smallest:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number, at least {smallest} expected")
+    return int(text)

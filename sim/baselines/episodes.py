@@ -40,6 +40,7 @@ class EpisodeLog:
         self._began_s = self._said_s = time.monotonic()
         self._step = 0
         self._recent: deque[float] = deque(maxlen=_WINDOW_STEPS)
+        self._terms: dict[str, float] = {}  # of the newest step
         self._forget()
 
     def __enter__(self) -> EpisodeLog:
@@ -62,9 +63,9 @@ class EpisodeLog:
         self._step += 1
         self._length += 1
         self._return += reward
-        for key, value in terms.items():
-            if isinstance(value, float):
-                self._sums[key] += value
+        self._terms = {key: term for key, term in terms.items() if isinstance(term, float)}
+        for key, value in self._terms.items():
+            self._sums[key] += value
         self._recent.append(reward)
         if is_last:
             self._write()
@@ -87,6 +88,7 @@ class EpisodeLog:
             "length": self._length,
             "reward_per_step": self._return / self._length,
             **{f"log_{key}": total / self._length for key, total in self._sums.items()},
+            **{f"final_{key}": value for key, value in self._terms.items()},
         }
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()

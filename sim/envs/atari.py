@@ -4,8 +4,9 @@
     # seen              max(3,4)  a sprite that is drawn every other frame stays visible
     # reward    sum over the four, then tanh
 
-A game begins after FIRE, where the game has it, and 1 .. noop_max idle frames. With life_loss an
-episode ends with each life, terminal; the game goes on in the next one, after FIRE.
+A game begins after FIRE, where the game has it, and 1 .. noop_max idle frames; whatever was played
+before, the same seed gives the same game. With life_loss an episode ends with each life, terminal;
+the game goes on in the next one, after FIRE.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class AtariWorld:
         self._fire = ale_py.Action.FIRE if ale_py.Action.FIRE in minimal else None
         self._reward = _REWARDS[cfg.reward]
         self._frames = np.zeros((2, *self._ale.getScreenDims()), np.uint8)  # the newest two
-        self._lives = 0
+        self._lives = 0  # after the last control step: some games also give lives
+        self._life_lost = False  # whether that ended the episode
         self._points = self._score = 0.0
         self._steps = 0  # control steps of this game
         action = ActionSpec("discrete", len(self._actions))
@@ -69,12 +71,13 @@ class AtariWorld:
 
     def begin(self, seed: int, fresh: bool) -> Outcome:
         """The next life, or a new game where the last one is over."""
-        life_lost = self._lives > self._ale.lives() > 0
-        if not life_lost or fresh or self._is_over():
-            self._new_game(seed)
-        elif self._fire is not None:
+        goes_on = self._life_lost and not fresh and not self._is_over()
+        if goes_on and self._fire is not None:
             self._act(self._fire, self._cfg.repeat)
-        self._lives = self._ale.lives()
+            goes_on = not self._is_over()
+        if not goes_on:
+            self._new_game(seed)
+        self._lives, self._life_lost = self._ale.lives(), False
         self._points = 0.0
         return self._outcome(0.0)
 
@@ -82,13 +85,13 @@ class AtariWorld:
         """A lost life and the end of the game are terminal; the cap on a game's length is not."""
         self._steps += 1
         self._points = self._act(self._actions[round(float(command[0]))], self._cfg.repeat)
-        over = self._ale.game_over(with_truncation=False)
-        lost = self._ale.lives() < self._lives
-        if lost and not over and not self._cfg.life_loss:
-            self._lives, lost = self._ale.lives(), False
-            if self._fire is not None:  # a policy that learned from lives never had to press it
-                self._points += self._act(self._fire, self._cfg.repeat)
-        terminal = over or (lost and self._cfg.life_loss)
+        lives = self._ale.lives()
+        lost, self._lives = lives < self._lives, lives
+        self._life_lost = lost and self._cfg.life_loss
+        if lost and not self._life_lost and self._fire is not None and not self._is_lost():
+            # A policy that learned from lives never had to press it.
+            self._points += self._act(self._fire, self._cfg.repeat)
+        terminal = self._life_lost or self._is_lost()
         return self._outcome(self._reward(self._points), terminal or self._is_over(), terminal)
 
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
@@ -98,25 +101,33 @@ class AtariWorld:
     def close(self) -> None:
         """Nothing is held beyond memory."""
 
+    def _is_lost(self) -> bool:
+        """Whether the game ended by itself. Some are played on with no life left."""
+        return bool(self._ale.game_over(with_truncation=False))
+
     def _is_over(self) -> bool:
-        """Whether the game, not only a life, is."""
-        cap = self._cfg.episode_steps
-        return bool(self._ale.game_over(with_truncation=False)) or 0 < cap <= self._steps
+        """Whether the game, not only a life, is lost or cut."""
+        return self._is_lost() or 0 < self._cfg.episode_steps <= self._steps
 
     def _new_game(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         if self._cfg.sticky:  # the only chance in the emulator, drawn from what it was loaded with
             self._load(seed)
-        self._ale.reset_game()
-        self._frames[:] = 0
-        self._steps, self._score = 0, 0.0
-        if self._fire is not None:
-            self._act(self._fire, self._cfg.repeat)
+        self._restart()
         if self._cfg.noop_max:
             self._act(self._noop, int(rng.integers(1, self._cfg.noop_max + 1)))
-        if self._ale.game_over(with_truncation=False):  # it was lost while nobody played
-            self._ale.reset_game()
-            self._score = 0.0
+            if self._is_lost():  # while nobody played
+                self._restart()
+        self._steps, self._score = 0, 0.0
+
+    def _restart(self) -> None:
+        """A game's first frames. A reset alone keeps part of what the last game left in memory."""
+        self._ale.restoreState(self._loaded)
+        self._ale.reset_game()
+        self._look()
+        self._look()
+        if self._fire is not None:
+            self._act(self._fire, self._cfg.repeat)
 
     def _act(self, action: Any, frames: int) -> float:
         """Points of so many frames under one action, fewer where the game ends."""
@@ -125,7 +136,7 @@ class AtariWorld:
             points += self._ale.act(action)
             if left < 2:
                 self._look()
-            if self._ale.game_over(with_truncation=False):
+            if self._is_lost():
                 self._look()
                 break
         self._score += points
@@ -143,6 +154,7 @@ class AtariWorld:
     def _load(self, seed: int) -> None:
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom)
+        self._loaded = self._ale.cloneState(include_rng=True)
 
 
 def game_id(game: str, known: list[str]) -> str:

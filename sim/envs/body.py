@@ -34,7 +34,7 @@ class EnvBody:
         self._outcome: Outcome | None = None  # None: an episode has to begin first
         self._begun = False  # whether an episode has just begun
         self._steps = 0
-        # Most environments stand one thread only, and a stop may come from another.
+        # Most environments stand one thread at a time. stop(), which a watchdog calls, takes none.
         self._lock = threading.RLock()
 
     @property
@@ -48,7 +48,11 @@ class EnvBody:
             if self._world is None:
                 self._world = self._make()
                 self._steps = 0
-                self._begin(fresh=True)
+                try:
+                    self._begin(fresh=True)
+                except RobotError:
+                    self.close()
+                    raise
 
     def skip(self, steps: int) -> None:
         """Draw other episodes than a run did that began with the same seed `steps` steps ago."""

@@ -54,7 +54,7 @@ def _layout(kind: type[EnvTaskConfig], values: tuple[Any, ...]) -> Layout:
 class GymConfig(EnvTaskConfig):
     """Any environment registered with gymnasium."""
 
-    id: str = "Pendulum-v1"  # as gymnasium knows it; `module:Name-v0` imports the module first
+    id: str = "Pendulum-v1"  # or Pendulum, the newest; `module:Name-v0` imports the module first
     repeat: int = 1  # environment steps a control step; their rewards are summed
     episode_steps: int = 0  # control steps after which an episode is cut; 0: the environment's own
 
@@ -99,6 +99,11 @@ class DMCConfig(EnvTaskConfig):
     def option(self) -> str:  # type: ignore[override]  # two files in configs/task share the kind
         """As in configs/task."""
         return "dmc_pixels" if self.pixels else "dmc"
+
+    @property
+    def observes_images(self) -> bool:
+        """As daydreamer.config.schema.Sighted."""
+        return self.pixels
 
     @property
     def variant(self) -> str:

@@ -20,7 +20,7 @@ from sim.envs.core import (
     nearest_names,
     vector_spec,
 )
-from sim.envs.gl import choose_gl, require_gl
+from sim.envs.gl import cannot_draw, choose_gl, require_gl
 from sim.envs.images import SIDE
 
 _CAMERAS = {"quadruped": 2}  # the others look through camera 0
@@ -31,13 +31,12 @@ class DMCWorld:
     """One task of the suite, its actions repeated and their rewards summed."""
 
     def __init__(self, cfg: DMCConfig) -> None:
-        """Raises RobotError: no such task, the package missing, nothing that draws."""
+        """Raises RobotError: no such task, the package missing, OpenGL asked for and failing."""
         choose_gl()
         for chatty in ("absl", "OpenGL"):  # they tell at INFO what they found, in every process
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        if cfg.pixels:
-            require_gl(f"task.name={cfg.name} from pixels")
-        suite = load_package("dm_control.suite", "dmc", f"task.name={cfg.name}")
+        suite = _suite(f"task.name={cfg.name}")
+        self._fatal: type[Exception] = load_package("mujoco", "dmc", cfg.name).FatalError
         domain, task = split_name(cfg.name, list(suite.ALL_TASKS))
         self._name, self._repeat, self._pixels = cfg.name, cfg.repeat, cfg.pixels
         self._camera = _CAMERAS.get(domain, 0) if cfg.camera is None else cfg.camera
@@ -59,7 +58,9 @@ class DMCWorld:
         return self._layout
 
     def begin(self, seed: int, fresh: bool) -> Outcome:
-        """Every episode starts from scratch."""
+        """Every episode starts from scratch. Raises RobotError where pixels cannot be drawn."""
+        if self._pixels:  # not before: a learner only looks at the layout, and needs no OpenGL
+            require_gl(f"task.name={self._name} from pixels")
         # The suite's own way to set the seed is to load the task anew, which takes long.
         self._env.task.random.seed(seed)
         return Outcome(self._observe(self._env.reset().observation))
@@ -78,7 +79,10 @@ class DMCWorld:
     def render(self, width: int, height: int) -> NDArray[np.uint8]:
         """From the task's camera."""
         require_gl(f"a picture of {self._name}")
-        picture = self._env.physics.render(height, width, camera_id=self._camera)
+        try:
+            picture = self._env.physics.render(height, width, camera_id=self._camera)
+        except (self._fatal, AttributeError, RuntimeError) as error:
+            raise cannot_draw(f"a picture of {self._name}", error) from error
         return np.array(picture, np.uint8)
 
     def close(self) -> None:
@@ -112,9 +116,19 @@ class DMCWorld:
             )
 
 
+def _suite(what: str) -> Any:
+    """The suite; where OpenGL is asked for, importing it tries that."""
+    try:
+        return load_package("dm_control.suite", "dmc", what)
+    except RobotError:
+        raise
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise cannot_draw(what, error) from error
+
+
 def split_name(name: str, known: list[tuple[str, str]]) -> tuple[str, str]:
     """(domain, task) of `domain_task`. Raises RobotError with the nearest name there is."""
-    names = {f"{domain}_{task}": (domain, task) for domain, task in known}
+    names = {f"{domain}_{task}".lower(): (domain, task) for domain, task in known}
     word = name.lower().replace("-", "_")
     first, _, rest = word.partition("_")
     for candidate in (word, f"{_SHORT.get(first, first)}_{rest}"):

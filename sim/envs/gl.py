@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import warnings
 from typing import Final
 
 from robots.base import RobotError
@@ -13,21 +14,19 @@ log = logging.getLogger(__name__)
 
 VARIABLE: Final = "MUJOCO_GL"
 _OFF: Final = ("disable", "disabled", "off", "false", "0")
-_HEADLESS: Final = ("egl", "osmesa")  # what draws without a display, best first
+# Best first. EGL needs no display, and a DISPLAY that is named need not be there.
+_WAYS: Final = ("egl", "glfw", "osmesa")
 
 _EGL_DEVICE: Final = 0x313F  # EGL_PLATFORM_DEVICE_EXT
 _MAX_DEVICES: Final = 16
 
 
 def choose_gl() -> None:
-    """Set MUJOCO_GL unless it is set: a window system if there is one, EGL, OSMesa, or nothing."""
+    """Set MUJOCO_GL unless it is set: EGL, a window system, OSMesa, or nothing, as it works."""
     if os.environ.get(VARIABLE):
         return
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        os.environ[VARIABLE] = "glfw"
-        return
     # Said outright: left to itself, MuJoCo loads a window system that is not there.
-    os.environ[VARIABLE] = next((word for word in _HEADLESS if _works(word)), "disabled")
+    os.environ[VARIABLE] = next((word for word in _WAYS if _works(word)), "disabled")
     log.debug("MuJoCo draws with %s", os.environ[VARIABLE])
 
 
@@ -41,15 +40,41 @@ def require_gl(what: str) -> None:
         )
 
 
+def cannot_draw(what: str, error: Exception) -> RobotError:
+    """The error to raise where OpenGL was there and failed."""
+    return RobotError(
+        f"{what}: OpenGL failed with {VARIABLE}={os.environ.get(VARIABLE)} "
+        f"({type(error).__name__}: {error}). Start again without {VARIABLE}, or with "
+        f"{VARIABLE}=egl; {VARIABLE}=disabled goes without pictures."
+    )
+
+
 def _works(word: str) -> bool:
     """Whether it can be used here. MuJoCo, told to use what cannot, fails when it is imported."""
     try:
         if word == "egl":
             return _some_device_opens(ctypes.CDLL("libEGL.so.1"))
+        if word == "glfw":
+            return _a_display_opens()
         ctypes.CDLL("libOSMesa.so.8")
     except OSError:
         return False
     return True
+
+
+def _a_display_opens() -> bool:
+    """Asked of GLFW itself: the variables that name a display are often left over."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        import glfw
+    except ImportError:  # the library below it included
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of what it cannot open
+        opens = bool(glfw.init())
+        glfw.terminate()
+    return opens
 
 
 def _some_device_opens(egl: ctypes.CDLL) -> bool:

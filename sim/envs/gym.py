@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from sim.envs.config import GymConfig
 from sim.envs.core import Layout, Outcome, load_package
 from sim.envs.gl import choose_gl
 from sim.envs.images import resize
-from sim.envs.spaces import action_of, observations_of
 
 DEFAULT_HZ = 20.0  # of an environment that does not say how long its step is
 
@@ -24,15 +24,17 @@ class GymWorld:
         """Raises RobotError: no such environment, a package missing, or a space unheard of."""
         choose_gl()  # some are MuJoCo's
         gymnasium = load_package("gymnasium", "twin", f"task.id={cfg.id}")
+        from sim.envs.spaces import action_of, observations_of
+
         self._id, self._repeat = cfg.id, cfg.repeat
         self._error: type[Exception] = gymnasium.error.Error
         try:
-            kind = gymnasium.spec(cfg.id)
+            kind = _spec(gymnasium, cfg.id)
             drawn = "rgb_array" in _modes(kind)
             # Not every environment knows the argument.
             drawing = {"render_mode": "rgb_array"} if drawn else {}
-            self._env = gymnasium.make(cfg.id, disable_env_checker=True, **drawing)
-        except ModuleNotFoundError as error:
+            self._env = gymnasium.make(kind, disable_env_checker=True, **drawing)
+        except ImportError as error:
             raise RobotError(
                 f"task.id={cfg.id}: {error}. What an environment needs beyond gymnasium is not "
                 "installed with it; for its own families: pip install 'gymnasium[mujoco]', "
@@ -85,6 +87,19 @@ class GymWorld:
     def close(self) -> None:
         """Free it."""
         self._env.close()
+
+
+def _spec(gymnasium: Any, name: str) -> Any:
+    """What is registered as `[module:]name[-vN]`: imports the module, takes the newest N."""
+    from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
+
+    module, _, name = name.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    namespace, word, version = parse_env_id(name)
+    if version is None and (newest := find_highest_version(namespace, word)) is not None:
+        name = get_env_id(namespace, word, newest)
+    return gymnasium.spec(name)
 
 
 def _modes(spec: Any) -> list[str]:

@@ -50,11 +50,15 @@ def action_of(
         start = int(space.start)
         return action, command_of(action), lambda command: start + round(float(command[0]))
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        low, high = space.low.ravel(), space.high.ravel()
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        with np.errstate(over="ignore", invalid="ignore"):  # that is what is looked for
+            low = space.low.ravel().astype(np.float32)
+            high = space.high.ravel().astype(np.float32)
+            is_finite = np.isfinite(high - low).all()
+        if not (is_finite and (low < high).all()):
             raise RobotError(
-                f"the action space is {space}: expected finite bounds, low below high, as actions "
-                "are scaled to [-1, 1]. gymnasium.wrappers.RescaleAction or ClipAction can set them"
+                f"the action space is {space}: expected finite bounds, low below high, and a "
+                "finite range between them, as actions are scaled to [-1, 1]. "
+                "gymnasium.wrappers.RescaleAction or ClipAction can set them"
             )
         action = ActionSpec("continuous", low.size)
         shape, dtype = space.shape, space.dtype

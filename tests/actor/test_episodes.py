@@ -10,6 +10,7 @@ from daydreamer.actor.clock import ControlClock
 from daydreamer.actor.loop import ControlLoop
 from daydreamer.actor.policy_runner import Choice
 from daydreamer.actor.recorder import Recorder
+from daydreamer.actor.session import draws_from
 from daydreamer.wire.rows import RANDOM, Chunk, make_schema
 from robots.safety import Safety, SafetyConfig
 from sim.envs.config import EnvConfig, GymConfig
@@ -79,3 +80,21 @@ def test_a_rule_about_change_does_not_span_two_episodes() -> None:
     rules = SafetyConfig(command_rate="stop", command_rate_limit=1.0)
     rows = drive(GymConfig(episode_steps=2), [1.0], 5, rules)
     assert (rows["action"][~rows["is_first"]] == 1).all()
+
+
+def test_two_actors_of_a_run_with_one_seed_begin_their_episodes_apart() -> None:
+    def start(actor: str, steps: int) -> tuple[float, ...]:
+        robot = EnvConfig(seed=3).build_for(GymConfig())
+        robot.skip(draws_from(actor, steps))
+        robot.connect()
+        found = robot.read().values["vector"]
+        robot.close()
+        return tuple(found.tolist())
+
+    places = [(actor, steps) for actor in ("0", "1", "left", "right") for steps in (0, 200)]
+    assert len({start(*place) for place in places}) == len(places)
+    assert start("left", 0) == start("left", 0)
+
+
+def test_the_only_actor_of_a_run_draws_as_the_seed_says() -> None:
+    assert [draws_from("0", steps) for steps in (0, 7)] == [0, 7]

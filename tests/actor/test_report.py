@@ -33,6 +33,7 @@ def test_an_episode_is_summed_up_in_a_line_of_its_own(tmp_path: Path) -> None:
     assert episode["episode/length"] == 3
     assert episode["episode/reward_per_step"] == 3
     assert episode["log_height"] == pytest.approx(1.5)
+    assert episode["episode/final_height"] == 3
     assert episode["actor/robot_seconds"] == pytest.approx(0.15)
     last = lines[-1]
     assert last["session"] == "s1"

@@ -139,6 +139,8 @@ def test_a_task_may_have_a_key_called_name() -> None:
         (["task=gym", "task.id="], r"task\.id is empty: expected an environment"),
         (["task=gym", "task.repeat=0"], r"task\.repeat=0: expected at least 1"),
         (["task=dmc", "task.episode_steps=-1"], r"task\.episode_steps=-1: expected at least 0"),
+        (["task=dmc", "task.pixels=true"], "observes images.*Choose task=dmc_pixels, or set image"),
+        (["task=dmc_pixels", "task.pixels=false"], "observes no images.*Choose task=dmc, or"),
         (["task=dmc", "task.camera=-2"], r"task\.camera=-2: expected -1 \(free\)"),
         (["task=dmc", "task.shadow_size=-1"], r"task\.shadow_size=-1: expected at least 0"),
         (["task=atari", "task.sticky=1"], r"task\.sticky=1\.0: expected within \[0, 1\)"),

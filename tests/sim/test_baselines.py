@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from daydreamer.config import load
 from sim.baselines.command import main
 
-pytest.importorskip("pybullet", reason="twins need PyBullet, whose wheels end at Python 3.11")
-
+needs_pybullet = pytest.mark.skipif(
+    importlib.util.find_spec("pybullet") is None,
+    reason="the A1's twin needs PyBullet, whose wheels end at Python 3.11",
+)
 
 A1 = ["--task", "a1_walk"]
 RANDOM = ["--agent", "random", "--steps", "500"]
@@ -23,6 +26,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@needs_pybullet
 def test_random_policy_writes_a_line_per_episode(tmp_path: Path) -> None:
     assert main([*A1, "--agent", "random", "--steps", "550", "--out", str(tmp_path / "a")]) == 0
     episodes = lines(tmp_path / "a")
@@ -40,6 +44,7 @@ def test_random_policy_writes_a_line_per_episode(tmp_path: Path) -> None:
     assert config["twin"] == dataclasses.asdict(agent_s.body.params)  # type: ignore[call-overload]
 
 
+@needs_pybullet
 def test_same_seed_gives_the_same_curve(tmp_path: Path) -> None:
     for name in ("a", "b"):
         main(
@@ -58,6 +63,7 @@ def test_same_seed_gives_the_same_curve(tmp_path: Path) -> None:
     assert lines(tmp_path / "a")[0]["return"] == lines(tmp_path / "b")[0]["return"]
 
 
+@needs_pybullet
 def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*A1, "--agent", "random", "--steps", "10", "--out", str(tmp_path)]
     assert main(arguments) == 0
@@ -69,7 +75,9 @@ def test_a_run_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("arguments", "message"),
     [
         ([*A1, "--agent", "dqn"], "invalid choice: 'dqn'"),
-        ([*A1, "--agent", "sac", "--steps", "0"], "at least 1 expected"),
+        ([*A1, "--agent", "sac", "--steps", "0"], "a whole number, at least 1 expected"),
+        ([*A1, *RANDOM, "--seed", "-1"], "-1: a whole number, at least 0 expected"),
+        ([*A1, *RANDOM, "--seed", "one"], "one: a whole number, at least 0 expected"),
         ([*A1, *RANDOM, "--name", "walker_walk"], "--name belongs to --task dmc"),
         ([*A1, *RANDOM, "--repeat", "2"], "--repeat belongs to --task dmc or gym"),
         (["--task", "dmc", *RANDOM, "--start", "back"], "--start belongs to --task a1_walk"),
@@ -97,11 +105,23 @@ def test_random_policy_plays_other_tasks_and_counts_control_steps(tmp_path: Path
 def test_a_task_that_is_not_there_is_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--task", "gym", "--id", "Pendulun-v1", *RANDOM, "--out", str(tmp_path / "a")]
-    assert main(words) == 1
-    assert "Did you mean: `Pendulum`" in capsys.readouterr().err
+    for name, message in (("Pendulun-v1", "Did you mean: `Pendulum`"), ("", "id is empty")):
+        words = ["--task", "gym", "--id", name, *RANDOM, "--out", str(tmp_path / "a")]
+        assert main(words) == 1
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
+def test_sac_on_a_choice_among_several_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "gym", "--id", "CartPole-v1", "--agent", "sac", "--steps", "9"]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 1
+    assert "this task takes one of 2 actions: choose --agent random" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_pybullet
 @pytest.mark.slow
 def test_sac_learns_on_the_robots_terms(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")

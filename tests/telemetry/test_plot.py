@@ -116,6 +116,26 @@ def test_label_by_chooses_the_group(tmp_path: Path, label_by: str, labels: set[s
     assert set(load_curves([str(run)], label_by=label_by)) == labels
 
 
+def test_what_is_only_called_alike_is_not_one_group(tmp_path: Path) -> None:
+    for sweep in ("walker", "hopper"):
+        for seed in range(2):
+            write_run(tmp_path / sweep / "discount=0.9" / f"seed{seed}", [1.0])
+    walker, hopper = str(tmp_path / "walker"), str(tmp_path / "hopper")
+    curves = load_curves([walker, hopper])
+    assert {label: len(group) for label, group in curves.items()} == {
+        "walker discount=0.9": 2,
+        "hopper discount=0.9": 2,
+    }
+    assert set(load_curves([walker])) == {"discount=0.9"}
+    same = load_curves([f"all={walker}", f"all={hopper}"])  # as it was told
+    assert {label: len(group) for label, group in same.items()} == {"all": 4}
+    seeds = [f"{walker}/discount=0.9/seed0", f"{hopper}/discount=0.9/seed0"]
+    assert set(load_curves(seeds)) == {
+        "walker discount=0.9 seed0",
+        "hopper discount=0.9 seed0",
+    }
+
+
 def test_a_folder_without_episodes_is_answered_with_what_was_expected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +247,42 @@ def test_a_baselines_steps_and_returns_are_read(tmp_path: Path) -> None:
     curve = curve_of(path, View("steps", "return"))
     np.testing.assert_allclose(curve.x, [250, 500])
     np.testing.assert_allclose(curve.y, [9, 18])
+
+
+def test_a_baselines_own_folder_tells_its_repeat(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium", reason="needs gymnasium: pip install 'daydreamer[twin]'")
+    from sim.baselines.command import main
+
+    words = ["--task", "gym", "--id", "Pendulum-v1", "--repeat", "4", "--agent", "random"]
+    assert main([*words, "--steps", "120", "--out", str(tmp_path / "random")]) == 0
+    for path in (tmp_path / "random", tmp_path / "random" / "metrics.jsonl"):
+        curve = curve_of(path, View("steps"))
+        assert curve.repeat == 4
+        np.testing.assert_allclose(curve.x, [200, 400])  # as long as Pendulum lets an episode be
+        assert curve_of(path, View("steps", repeat=2)).repeat == 2
+
+
+def test_what_a_task_logs_is_drawn_as_it_was_at_the_end_of_each_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MetricsLog(tmp_path / "run" / "actor-0" / "metrics.jsonl") as metrics:
+        for index in (1, 2):
+            values = {"actor/robot_seconds": 60.0 * index, "episode/return": 1.0}
+            metrics.write(index, {**values, "episode/final_score": 30.0 * index}, session="s")
+    line = {"robot_seconds": 60.0, "return": 1.0, "final_score": 7.0}
+    (tmp_path / "random.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    words = [str(tmp_path / "run"), str(tmp_path / "random.jsonl"), "-o", str(tmp_path / "a.png")]
+    assert plot_main([*words, "--y", "score"]) == 0
+    rows = read_csv(tmp_path / "a.csv")
+    assert [(row["label"], row["score"]) for row in rows] == [
+        ("run", "30"),
+        ("run", "60"),
+        ("random", "7"),
+    ]
+    capsys.readouterr()
+    assert plot_main([*words, "--y", "points"]) == 1
+    assert "episode/final_points" in (said := capsys.readouterr().err)
+    assert "--y can be reward, return, score." in said
 
 
 def test_steps_are_smoothed_over_a_25th_unless_told_otherwise(tmp_path: Path) -> None:

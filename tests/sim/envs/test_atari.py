@@ -77,6 +77,106 @@ def test_without_life_loss_an_episode_is_a_game_in_which_every_ball_is_served() 
     assert steps > 4 * until_last(one_life)[1]
 
 
+def play(game: AtariWorld, seed: int, steps: int) -> list[tuple[int, Outcome]]:
+    """(lives, outcome) of each step under random actions; ended episodes are followed by others."""
+    rng = np.random.default_rng(seed)
+    size, found = game.layout.action.size, []
+    game.begin(seed, True)
+    for _ in range(steps):
+        outcome = game.step(np.array([rng.integers(size)], np.float32))
+        found.append((game._ale.lives(), outcome))
+        if outcome.is_last:
+            game.begin(seed, False)
+    return found
+
+
+def test_a_life_that_was_won_before_is_lost_like_any_other() -> None:
+    found = play(world(game="demon_attack", noop_max=0), 2, 420)
+    lives = [4, *(left for left, _ in found)]
+    changes = [(after - before, one.is_terminal) for before, after, (_, one) in
+               zip(lives, lives[1:], found, strict=False) if after != before]  # fmt: skip
+    assert changes == [(1, False), (-1, True)]
+
+
+def test_the_last_life_is_played_where_a_game_goes_on_with_none_left() -> None:
+    game = world(game="bank_heist", noop_max=0)
+    found = play(game, 0, 540)
+    (lost,) = [step for step, (left, one) in enumerate(found) if left == 0 and one.is_last]
+    assert not game._ale.game_over(with_truncation=False)
+    assert [left for left, _ in found[lost:]] == [0] * (540 - lost), "a new game began"
+    assert len(found[lost:]) > 5
+
+
+def test_a_game_is_the_same_whatever_was_played_before() -> None:
+    game = world(game="assault")
+    streams = []
+    for _ in range(3):
+        found = play(game, 7, 60)
+        streams.append([one.obs["image"].tobytes() for _, one in found])
+    assert streams[0] == streams[1] == streams[2]
+
+
+def test_the_first_image_is_the_screen_also_without_any_idle_frame() -> None:
+    game = world(game="freeway", noop_max=0)
+    assert game.begin(0, False).obs["image"].any()
+
+
+class LostAtOnce:
+    """An emulator whose first game is lost in the first idle frame, and scored in."""
+
+    def __init__(self, emulator: Any) -> None:
+        self._emulator, self.games, self.fired = emulator, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._emulator, name)
+
+    def reset_game(self) -> None:
+        self._emulator.reset_game()
+        self.games, self.fired = self.games + 1, 0
+
+    def act(self, action: Any) -> float:
+        self.fired += action == ale_py.Action.FIRE
+        self._emulator.act(action)
+        return 1.0
+
+    def game_over(self, with_truncation: bool) -> bool:
+        return self.games == 1 and self._emulator.getEpisodeFrameNumber() > 4
+
+
+def test_a_game_that_is_lost_while_nobody_plays_is_followed_by_a_whole_new_one() -> None:
+    game = world()
+    emulator = game._ale = LostAtOnce(game._ale)
+    begun = game.begin(0, False)
+    assert (emulator.games, emulator.fired) == (2, 4)
+    assert begun.log["score"] == 0
+    seen = np.zeros((210, 160), np.uint8)
+    emulator.getScreenGrayscale(seen)
+    np.testing.assert_array_equal(game._frames[1], seen)
+
+
+class LostWhenServed(LostAtOnce):
+    """An emulator that ends the game in the frames of the second serve."""
+
+    def reset_game(self) -> None:
+        served = self.fired
+        super().reset_game()
+        self.fired = served
+
+    def game_over(self, with_truncation: bool) -> bool:
+        return self.games == 1 and self.fired > 4
+
+
+@pytest.mark.parametrize("life_loss", [True, False])
+def test_a_game_that_is_lost_as_the_ball_is_served_is_over(life_loss: bool) -> None:
+    game = world(life_loss=life_loss, noop_max=0)
+    emulator = game._ale = LostWhenServed(game._ale)
+    game.begin(0, False)
+    outcome, _ = until_last(game)
+    assert outcome.is_terminal
+    assert not game.begin(0, False).is_last
+    assert emulator.games == 2
+
+
 def test_the_cap_ends_a_game_without_being_terminal_and_the_next_is_a_new_one() -> None:
     game = world(episode_steps=3, noop_max=0)
     game.begin(0, False)

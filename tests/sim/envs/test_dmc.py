@@ -13,7 +13,7 @@ import pytest
 
 from robots.base import RobotError
 from sim.envs.config import DMCConfig, EnvConfig
-from sim.envs.gl import choose_gl, require_gl
+from sim.envs.gl import _works, choose_gl, require_gl
 
 choose_gl()  # before anything imports MuJoCo
 suite = pytest.importorskip(
@@ -41,6 +41,8 @@ def gl() -> None:
         ("cup_catch", ("ball_in_cup", "catch")),
         ("point_mass_easy", ("point_mass", "easy")),
         ("cartpole-swingup", ("cartpole", "swingup")),
+        ("humanoid_CMU_run", ("humanoid_CMU", "run")),
+        ("humanoid_cmu_stand", ("humanoid_CMU", "stand")),
     ],
 )
 def test_domain_and_task_are_told_apart(name: str, found: tuple[str, str]) -> None:
@@ -121,12 +123,12 @@ def test_pixels_are_all_that_is_seen(gl: None) -> None:
     robot.close()
 
 
-def run_without_gl(code: str) -> str:
-    """What `code` says where nothing can draw."""
+def run(code: str, gl: str = "disabled") -> str:
+    """What `code` says where nothing can draw, or with another MUJOCO_GL; no display is there."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, "MUJOCO_GL": "disabled"},
+        env={**os.environ, "MUJOCO_GL": gl, "DISPLAY": ":77"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -147,7 +149,7 @@ def test_positions_and_velocities_need_nothing_that_draws() -> None:
         "try: robot.render()\n"
         "except RobotError as error: print(error)\n"
     )
-    loaded, said = run_without_gl(code).splitlines()
+    loaded, said = run(code).splitlines()
     assert loaded == "[]"
     assert "a picture of cartpole_swingup needs OpenGL" in said
     assert "apt install libegl1" in said
@@ -155,16 +157,37 @@ def test_positions_and_velocities_need_nothing_that_draws() -> None:
 
 def test_pixels_without_anything_that_draws_name_the_package_to_install() -> None:
     code = IMPORTS + (
-        "try: DMCConfig(pixels=True).make()\nexcept RobotError as error: print(error)\n"
+        "robot = EnvConfig().build_for(DMCConfig(pixels=True))\n"
+        "for _ in range(2):\n"
+        "  try: robot.connect()\n"
+        "  except RobotError as error: print(error)\n"
     )
-    assert "from pixels needs OpenGL" in run_without_gl(code)
+    found = run(code).splitlines()
+    assert len(found) == 2, "a body that could not be connected is not connected"
+    assert all("from pixels needs OpenGL" in line for line in found)
+
+
+def test_a_learner_sees_what_pixels_are_like_without_anything_that_draws() -> None:
+    code = IMPORTS + "print(DMCConfig(pixels=True).build().observations['image'].shape)\n"
+    assert run(code).strip() == "(64, 64, 3)"
+
+
+@pytest.mark.parametrize("gl", ["nonsense", "glfw"])
+def test_what_was_asked_for_and_cannot_draw_is_answered(gl: str) -> None:
+    code = IMPORTS + (
+        "try: DMCConfig().make().render(80, 60)\nexcept RobotError as error: print(error)\n"
+    )
+    said = run(code, gl)
+    assert f"OpenGL failed with MUJOCO_GL={gl}" in said
+    assert "or with MUJOCO_GL=egl" in said
 
 
 @pytest.mark.parametrize(
     ("environment", "there", "chosen"),
     [
         ({"MUJOCO_GL": "osmesa"}, {"egl"}, "osmesa"),
-        ({"DISPLAY": ":0"}, {"egl"}, "glfw"),
+        ({"DISPLAY": ":0"}, {"egl", "glfw", "osmesa"}, "egl"),
+        ({"DISPLAY": ":0"}, {"glfw", "osmesa"}, "glfw"),
         ({}, {"egl", "osmesa"}, "egl"),
         ({}, {"osmesa"}, "osmesa"),
         ({}, set(), "disabled"),
@@ -181,6 +204,13 @@ def test_what_draws_is_chosen_by_what_is_there(
     monkeypatch.setattr("sim.envs.gl._works", lambda word: word in there)
     choose_gl()
     assert os.environ["MUJOCO_GL"] == chosen
+
+
+def test_a_display_that_is_named_and_not_there_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":77")
+    assert not _works("glfw")
 
 
 def test_without_dm_control_the_line_that_installs_it_is_named(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -42,6 +44,20 @@ class Counter(gymnasium.Env[Any, Any]):
         self.steps += 1
         ends = self.steps >= self.ends_at
         return self.observation_space.sample(), float(self.steps), ends, False, {}
+
+
+def run(code: str) -> str:
+    """What `code` prints in a fresh interpreter, where nothing has been imported yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def world(repeat: int = 1, limit: int | None = None, **options: Any) -> Any:
@@ -121,12 +137,14 @@ def test_a_matrix_of_actions_keeps_its_shape() -> None:
 
 
 UNBOUNDED = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+WIDE = spaces.Box(-3e38, 3e38, (2,), np.float32)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"action_space": UNBOUNDED}, "action space is Box.*expected finite bounds.*Rescale"),
+        ({"action_space": WIDE}, "a finite range between them"),
         ({"action_space": spaces.MultiDiscrete([2, 3])}, "action space is MultiDiscrete"),
         ({"action_space": spaces.Discrete(1)}, "Discrete with two or more"),
         ({"observation_space": spaces.Text(3)}, "observation space is Text.*expected a Box"),
@@ -150,6 +168,7 @@ def test_what_cannot_be_adapted_is_refused_by_what_was_found(
     [
         ("Pendulun-v1", "Pendulun-v1: .*Did you mean: `Pendulum`"),
         ("no_such_module:Env-v0", "no_such_module"),
+        ("Ant-v2", r"Ant-v2: .*What an environment needs beyond gymnasium"),
     ],
 )
 def test_an_environment_that_is_not_there_is_named(name: str, message: str) -> None:
@@ -157,12 +176,32 @@ def test_an_environment_that_is_not_there_is_named(name: str, message: str) -> N
         GymConfig(id=name).make()
 
 
-def test_without_gymnasium_the_line_that_installs_it_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "gymnasium", None)
-    with pytest.raises(RobotError, match=r"pip install 'daydreamer\[twin\]'"):
-        GymConfig(id="Acrobot-v1").make()
+def test_an_id_without_a_version_is_the_newest() -> None:
+    assert GymConfig(id="Pendulum").make()._env.spec.id == "Pendulum-v1"
+
+
+def test_a_module_before_the_id_is_imported_first() -> None:
+    pytest.importorskip("pybullet", reason="the walk's twin needs PyBullet")
+    code = (
+        "from sim.envs.config import EnvConfig, GymConfig\n"
+        "import numpy as np\n"
+        "task = GymConfig(id='sim.gym_env:daydreamer/A1Walk-v0')\n"
+        "robot = EnvConfig().build_for(task)\n"
+        "robot.connect(); robot.command(np.zeros(12, np.float32))\n"
+        "print(robot.read().values['vector'].shape, robot.spec.control_hz)\n"
+    )
+    assert run(code) == "(16,) 20.0"
+
+
+def test_without_gymnasium_the_line_that_installs_it_is_named() -> None:
+    code = (
+        "import sys; sys.modules['gymnasium'] = None\n"
+        "from robots.base import RobotError\n"
+        "from sim.envs.config import GymConfig\n"
+        "try: GymConfig(id='Acrobot-v1').make()\n"
+        "except RobotError as error: print(error)\n"
+    )
+    assert "pip install 'daydreamer[twin]'" in run(code)
 
 
 @pytest.mark.parametrize(("name", "rate_hz"), [("Pendulum-v1", 20.0), ("CartPole-v1", 50.0)])
