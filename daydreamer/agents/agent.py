@@ -97,6 +97,9 @@ class Agent:
                 else None
             )
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        # Exploring draws from its own, so that what learns the task draws the same without it; no
+        # other run's seed is negative.
+        self.explore_generator = torch.Generator(self.device).manual_seed(-1 - seed)
         self.updates = 0
         self.dtype = torch.bfloat16 if uses_bf16(cfg.precision, self.device) else None
         learning: list[tuple[str, nn.Module, float]] = [
@@ -153,7 +156,13 @@ class Agent:
             with frozen(self.model):
                 with computing_in(self.dtype, self.device):
                     explorer: ExplorerLoss = self._explore_step(
-                        self.model, post, batch["is_first"], start, start_cont, self.generator
+                        self.model,
+                        post,
+                        batch["is_first"],
+                        start,
+                        start_cont,
+                        batch["reward"],
+                        self.explore_generator,
                     )
                 (explorer.ensemble + explorer.actor + explorer.critic).backward()
             losses = {
@@ -217,6 +226,7 @@ class Agent:
             **({} if self.explorer is None else {"explorer": self.explorer.state_dict()}),
             "optimizers": {name: opt.adam.state_dict() for name, opt in self.optimizers.items()},
             "generator": self.generator.get_state(),
+            "explore_generator": self.explore_generator.get_state(),
             "updates": self.updates,
         }
 
@@ -234,6 +244,8 @@ class Agent:
             if explored or not name.startswith("explore_"):
                 opt.adam.load_state_dict(state["optimizers"][name])
         self.generator.set_state(state["generator"].cpu())
+        if "explore_generator" in state:  # older checkpoints have none
+            self.explore_generator.set_state(state["explore_generator"].cpu())
         self.updates = int(state["updates"])
 
 

@@ -134,7 +134,7 @@ class Behavior(nn.Module):
         model: WorldModel,
         start: Latent,
         start_cont: Tensor,
-        replayed_reward: Tensor | None,
+        replayed_reward: Tensor,
         generator: torch.Generator,
         *,
         pay: Pay | None = None,
@@ -142,7 +142,7 @@ class Behavior(nn.Module):
         """start: beliefs (N, ...) without gradient; start_cont (N,): true 1 - is_terminal there.
 
         replayed_reward: of the batch, any shape; its running mean centers imagined rewards.
-        pay: what the beliefs ahead pay instead of the predicted reward.
+        pay: what the beliefs ahead pay, as it is; by default the predicted reward, centered or not.
         The model must be frozen by the caller (requires_grad off): only actor and critic learn.
         """
         cfg = self.cfg
@@ -153,10 +153,13 @@ class Behavior(nn.Module):
             next_value = symexp(read(self.slow_critic, imagined.ahead))
             first_value = symexp(read_frozen(self.slow_critic, start)).unsqueeze(1)
             value = torch.cat([first_value, next_value[:, :-1]], 1)
-            paid = reward if pay is None else pay(imagined.ahead, reward)
-            if cfg.center_rewards and replayed_reward is not None:
+            if pay is not None:
+                paid = pay(imagined.ahead, reward)
+            elif cfg.center_rewards:
                 mean_reward, _ = self.reward_moments.update(replayed_reward)
                 paid = (reward - mean_reward) * (1 - cfg.discount)
+            else:
+                paid = reward
             returns = lambda_return(
                 paid, cont, next_value, discount=cfg.discount, lam=cfg.return_lambda
             )

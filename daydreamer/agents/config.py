@@ -34,6 +34,7 @@ _NOT_NEGATIVE = (
     "entropy_scale",
     "mean_penalty",
     "explore_updates",
+    "explore_extrinsic",
     "weight_decay",
 )
 
@@ -103,10 +104,12 @@ class AgentConfig:
     center_rewards: bool = False
 
     # Exploration: Plan2Explore chooses what the robot does for so many updates, then the task does;
-    # what learns the task learns all along. `eval` shows the task's policy.
-    explore_updates: int = 0  # 0: never; needs about twice the time of an update
+    # what learns the task learns all along. `eval` shows the task's policy. Dreamed updates count.
+    explore_updates: int = 0  # 0: never; such an update takes two to four times as long
     explore_models: int = 8  # one-step models whose disagreement is the reward
-    explore_extrinsic: float = 0.0  # share of the task's reward in what exploring is paid, 0 to 1
+    # Exploring is paid disagreement / its running mean + explore_extrinsic * the task's reward: the
+    # reward minus its replayed mean where center_rewards is on, else as it is.
+    explore_extrinsic: float = 0.0
 
     # Optimizers.
     model_lr: float = 1e-4
@@ -134,7 +137,6 @@ class AgentConfig:
             "actor_unimix",
             "entropy_target",
             "noise_correlation",
-            "explore_extrinsic",
         ):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"agent.{key}={value}", "a number from 0 to 1")

@@ -57,7 +57,8 @@ def examine(
     """Everything about N held-out windows (N, T, ...) of `length` (N,) rows, newest first.
 
     spread: variance of each observation and of the reward; images in units of [0, 1]. Changes
-    nothing of the agent, and draws from `generator` alone.
+    nothing of the agent, and draws from `generator` alone. While the agent explores there are no
+    figures of returns: the rows are another policy's than the one that would be imagined.
     """
     model, device = agent.model, agent.device
     batch = {key: x.to(device) for key, x in batch.items()}
@@ -76,7 +77,8 @@ def examine(
         beliefs = dream(model, seen, batch["action"], generator, dreams=DREAMS)
         found = open_loop_metrics(model, beliefs, batch, length, spread)
         metrics = {f"open_loop/{name}": x for name, x in found.items()}
-        metrics.update(_returns(agent, seen, batch, length, generator))
+        if not agent.explores:
+            metrics.update(_returns(agent, seen, batch, length, generator))
         if isinstance(model.rssm.latents, Categoricals):
             there = torch.arange(post.shape[1], device=device) < length.unsqueeze(1)
             metrics.update(latent_health(post[there], prior[there]))

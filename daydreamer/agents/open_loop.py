@@ -21,6 +21,7 @@ from daydreamer.models.rssm import Latent
 
 CONTEXT = 5  # K, rows seen before the dream begins
 HORIZONS = (1, 5, 15, 50)
+DECODED_ROWS = 256  # at a time: all at once, images would take memory that an update never needs
 
 
 def latent_noise(model: WorldModel, *lead: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +68,11 @@ def predict(model: WorldModel, beliefs: Latent) -> dict[str, Tensor]:
     """
     lead = beliefs.h.shape[:-1]
     flat = Latent(*(x.flatten(0, len(lead) - 1) for x in beliefs))
-    found = {key: x.float() for key, x in model.decoder(flat).items()}
+    parts = [
+        model.decoder(Latent(*(x[first : first + DECODED_ROWS] for x in flat)))
+        for first in range(0, len(flat.h), DECODED_ROWS)
+    ]
+    found = {key: torch.cat([part[key] for part in parts]).float() for key in parts[0]}
     if model.cfg.symlog_vectors:
         vectors = set(found) - set(model.decoder.images)
         found.update({key: symexp(found[key]) for key in vectors})

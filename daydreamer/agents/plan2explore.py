@@ -6,11 +6,11 @@
 
 What the model knows well, all members guess alike; what is noise, they guess alike as well, for
 each learns its mean. They differ where data is missing: going there is what exploring is paid for.
+docs/exploration.md says when, and what of it an actor and `eval` see.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import torch
@@ -73,13 +73,10 @@ class Explorer(nn.Module):
         self, cfg: AgentConfig, model: WorldModel, action: ActionSpec, ranks: Ranks = ALONE
     ) -> None:
         super().__init__()
-        rssm = model.rssm
+        self.cfg, rssm = cfg, model.rssm
         self.ensemble = Ensemble(cfg, rssm.latents.flat)
-        # Rewards to center are the task's; the disagreement has a scale of its own.
-        own = dataclasses.replace(cfg, center_rewards=False)
-        self.behavior = Behavior(own, rssm.feat_size, action, ranks)
+        self.behavior = Behavior(cfg, rssm.feat_size, action, ranks)
         self.moments = RunningMoments(ranks=ranks)
-        self._share = cfg.explore_extrinsic
 
     def forward(
         self,
@@ -88,22 +85,28 @@ class Explorer(nn.Module):
         is_first: Tensor,
         start: Latent,
         start_cont: Tensor,
+        replayed_reward: Tensor,
         generator: torch.Generator,
     ) -> ExplorerLoss:
-        """post, is_first: a whole batch (B, T, ...). start (N, ...), start_cont (N,): see Behavior.
+        """post, is_first: a whole batch (B, T, ...). The rest: see Behavior.loss().
 
         The model must be frozen by the caller.
         """
+        cfg = self.cfg
         seen: dict[str, Tensor] = {}
 
         def pay(ahead: Latent, reward: Tensor) -> Tensor:
-            """(1 - share) of disagreement, in units of its mean, and a share of the reward."""
+            """Disagreement in units of its running mean, and the weighted reward of the task."""
             disagreement = read(self.ensemble, ahead)
             mean, _ = self.moments.update(disagreement.detach())
+            if cfg.center_rewards:
+                reward = reward - self.behavior.reward_moments.update(replayed_reward)[0]
+            paid = disagreement / mean.clamp_min(1e-8) + cfg.explore_extrinsic * reward
             seen["disagreement"] = disagreement.detach().mean()
-            return (1 - self._share) * disagreement / mean.clamp_min(1e-8) + self._share * reward
+            seen["imagined_reward"] = paid.detach().mean()  # not the task's, as in Behavior
+            return paid
 
         ensemble = self.ensemble.loss(post, is_first)
-        behavior = self.behavior.loss(model, start, start_cont, None, generator, pay=pay)
+        behavior = self.behavior.loss(model, start, start_cont, replayed_reward, generator, pay=pay)
         metrics = {**behavior.metrics, **seen, "ensemble_loss": ensemble.detach()}
         return ExplorerLoss(ensemble, behavior.actor, behavior.critic, metrics)

@@ -5,7 +5,10 @@ multiply-add, as if every factor were dense (of a one-hot latent too, where a ga
 
 - the world model learns from B*T rows: forward, gradients of its weights and of its inputs;
 - from N = B*T rows (or imagination_starts), H steps are imagined through the frozen world model:
-  forward and, for continuous actions, gradients of inputs; the actor is evaluated once a step;
+  forward and, unless the actor's gradient is REINFORCE alone, gradients of inputs; the actor is
+  evaluated once a step;
+- what explores imagines, and learns an actor and a critic, once more; its ensemble learns from the
+  rows, and is evaluated on each imagined one;
 - no gradient goes to observations, to replayed actions or to the states that imagination starts at.
 
 Not counted: norms, activations, sampling, losses, optimizers. An implementation may do more or
@@ -55,18 +58,22 @@ def update_flops(
     batch: int,
     length: int,
 ) -> dict[str, Flops]:
-    """Operations of one update on rows (batch, length), by part."""
+    """Operations of one update on rows (batch, length), by part; one that explores, if any does."""
     numbers = sum(math.prod(spec.shape) for spec in observations.values() if not spec.is_image)
     channels = sum(spec.shape[2] for spec in observations.values() if spec.is_image)
-    flat, units, deter = cfg.stoch * cfg.classes, cfg.units, cfg.deter
+    units, deter = cfg.units, cfg.deter
+    # Numbers of z, and of a layer that says its distribution.
+    is_gaussian = cfg.latents == "gaussian"
+    flat = cfg.stoch if is_gaussian else cfg.stoch * cfg.classes
+    stats = 2 * flat if is_gaussian else flat
     feat = deter + flat
     embed = (cfg.mlp_units if numbers else 0) + (_embedded(cfg.cnn_depth) if channels else 0)
     continuous = action.kind == "continuous"
 
     from_action, from_z = [action.size * units], [flat * units]
     gates = [(units + deter) * 3 * deter]
-    prior = _mlp(deter, units, cfg.prior_layers, flat)
-    posterior = [deter * units, *_mlp(units, units, cfg.post_layers - 1, flat)]
+    prior = _mlp(deter, units, cfg.prior_layers, stats)
+    posterior = [deter * units, *_mlp(units, units, cfg.post_layers - 1, stats)]
     head = _mlp(feat, cfg.mlp_units, cfg.mlp_layers, 1)
     actor = _mlp(feat, cfg.mlp_units, cfg.mlp_layers, action.size * (2 if continuous else 1))
 
@@ -84,8 +91,11 @@ def update_flops(
 
     starts = min(cfg.imagination_starts or rows, rows)
     imagined = starts * cfg.horizon
-    through = imagined if continuous else 0  # states that hand the actor's gradient on
-    return {
+    reinforce = cfg.reinforce_share
+    if reinforce is None:
+        reinforce = 0.0 if continuous else 1.0
+    through = imagined if reinforce < 1 else 0  # states that hand the actor's gradient on
+    parts = {
         "encoder": encoder,
         "dynamics": _learned(from_action, rows, first=0)
         # What a window starts from is no sample: its first rows hand no gradient on.
@@ -96,6 +106,8 @@ def update_flops(
         + _learned(prior, rows, first=rows),
         "decoder": decoder,
         "reward and continue": _learned(head, 2 * rows, first=2 * rows),
+    }
+    behavior = {
         "imagination": _frozen(from_action, imagined, through)
         + _frozen(from_z, imagined, max(0, through - starts))
         + _frozen(gates, imagined, through)
@@ -105,6 +117,16 @@ def update_flops(
         "actor": _learned(actor, imagined, first=0),
         "critic": _learned(head, imagined, first=0),
     }
+    parts.update(behavior)
+    if cfg.explore_updates:
+        members, member = cfg.explore_models, _mlp(deter, cfg.mlp_units, cfg.mlp_layers, flat)
+        parts.update({f"exploring: {name}": part for name, part in behavior.items()})
+        if not cfg.explore_extrinsic:  # nobody reads the reward
+            continues = _frozen(head, imagined, through)
+            parts["exploring: imagined reward and continue"] = continues
+        parts["exploring: ensemble"] = _learned(member, members * rows, first=0)
+        parts["exploring: disagreement"] = _frozen(member, members * imagined, members * through)
+    return parts
 
 
 def _learned(layers: Sequence[int], rows: int, *, first: int) -> Flops:

@@ -182,17 +182,18 @@ def _read(folder: Path) -> Data:
 
 
 def versions() -> dict[str, Any]:
-    versions: dict[str, Any] = {
+    """What this program runs on: Python, platform, each package that is there, git commit."""
+    found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
     for name in _PACKAGES:
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    versions["git_commit"] = _git_commit()
-    return versions
+    found["git_commit"] = _git_commit()
+    return found
 
 
 def _git_commit() -> str | None:

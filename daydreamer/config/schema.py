@@ -147,7 +147,7 @@ class LearnerConfig:
     ends_bonus: bool = False  # draw episode ends more often, as DayDreamer did
     recency: float = 1.0  # 1: all rows alike; at 2 the newest quarter is half of what is drawn
 
-    holdout_every: int = 20  # every so many episodes one is kept out, to be examined on; 0: none
+    holdout_every: int = 20  # of so many episodes one (its first 1,000 rows) is kept out; 0: none
     dream_share: float = 0.5  # without a robot: updates beyond those paid for, per one of these ...
     dream_after_s: float = 30.0  # ... once no robot has been connected for so long (async only)
 

@@ -2,7 +2,8 @@
 
 RUN/learner/checkpoints/<updates>/state.safetensors   tensors: agent, optimizers, generators
                                   state.json          everything else, and where tensors belong
-                                  policy.safetensors  what actors run; wire.weights reads it
+                                  policy.safetensors  the task's policy, which eval shows, also
+                                                      while actors run one that explores
                                   manifest.json       size and SHA-256 of the three
 RUN/learner/checkpoints/latest -> <updates>
 """

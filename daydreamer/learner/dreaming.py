@@ -43,9 +43,7 @@ class Dreaming:
         if time_s - self._heard_s < self._after_s or self._limiter.updates_allowed(updates):
             return False
         left = self._limiter.dreams_allowed(updates)
-        if left and not self.is_dreaming:
-            self._begin(left)
-        elif not left and self.is_dreaming:
+        if not left and self.is_dreaming:
             self.is_dreaming = False
             log.info(
                 "%d updates dreamed, as many as learner.dream_share=%g allows: waiting for rows",
@@ -54,14 +52,17 @@ class Dreaming:
             )
         return left > 0
 
-    def _begin(self, left: int) -> None:
+    def dreamed(self, updates: int) -> None:
+        """Call after each dreamed update. The dream begins with the first: there were rows."""
+        if self.is_dreaming:
+            return
         self.is_dreaming = True
         if self._begun_at is None:
-            self._begun_at = self._limiter.dreamed
+            self._begun_at = self._limiter.dreamed - 1
         log.info(
             "no robot is connected: dreaming on from stored data, at most %d updates "
             "(replay ratio up to %g)",
-            left,
+            1 + self._limiter.dreams_allowed(updates),
             (1 + self._limiter.dream_share) * self._limiter.ratio,
         )
 

@@ -1,6 +1,6 @@
 """RUN/learner/report/<updates>/: what the model makes of episodes that it was not trained on.
 
-    health.json            the figures, as in metrics.jsonl under health/
+    health.json            the figures, as in metrics.jsonl under health/; null: not finite
     open_loop.png          vectors and reward: what happened, what the model dreamed, the error
     open_loop.mp4          images: truth, model, error; open_loop_sheet.png has some of its frames
 RUN/learner/report/latest -> <updates>
@@ -10,8 +10,10 @@ Figures come from the training thread, between two updates; a thread of its own 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import queue
 import shutil
 import threading
@@ -61,13 +63,15 @@ class Reports:
         self._reported_updates = 0
         self._has_said = False
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=1)
-        self._thread = threading.Thread(target=self._draw, name="report", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if every_s and held_out.every:
+            self._thread = threading.Thread(target=self._draw, name="report", daemon=True)
+            self._thread.start()
 
     def keep_time(self) -> None:
         """Report, when it is due and something was learned since the last time."""
         updates = self._agent.updates
-        if not self._every_s or not self._held_out.every or updates == self._reported_updates:
+        if self._thread is None or updates == self._reported_updates:
             return
         if self._now() - self._reported_s < self._every_s:
             return
@@ -79,7 +83,11 @@ class Reports:
             self._reported_s -= 0.9 * self._every_s
             return
         self._reported_updates = updates
-        health = self.examine(windows)
+        try:
+            health = self.examine(windows)
+        except Exception as error:  # noqa: BLE001 - a GPU's memory, say: the run is worth more
+            log.error("no health/ metrics and no report of update %d: %r", updates, error)
+            return
         values = {f"health/{name}": x for name, x in health.metrics.items()}
         values["health/windows"] = float(len(windows.length))
         self._metrics.write(updates, values)
@@ -101,11 +109,14 @@ class Reports:
         return examine(agent, batch, torch.from_numpy(windows.length), spread, generator)
 
     def close(self) -> None:
-        """Finish what is being drawn; bounded."""
-        try:
-            self._jobs.put(None, timeout=CLOSE_S)
-        except queue.Full:
+        """Finish what is being drawn, bounded; what waits for it is dropped."""
+        if self._thread is None:
             return
+        with contextlib.suppress(queue.Empty):
+            waiting = self._jobs.get_nowait()
+            if waiting is not None:
+                log.info("the report of update %d is not drawn: the run ends", waiting.updates)
+        self._jobs.put_nowait(None)
         self._thread.join(timeout=CLOSE_S)
 
     def _say_why_not(self) -> None:
@@ -137,7 +148,11 @@ class Reports:
             shutil.rmtree(left_over, ignore_errors=True)
         partial = self._folder / f".writing-{job.updates}"
         partial.mkdir()
-        text = json.dumps({"updates": job.updates, **job.health.metrics}, indent=1)
+        figures = {
+            name: value if math.isfinite(value) else None
+            for name, value in job.health.metrics.items()
+        }
+        text = json.dumps({"updates": job.updates, **figures}, indent=1, allow_nan=False)
         (partial / "health.json").write_text(text + "\n", encoding="utf-8")
         shown = job.health.shown
         images = set(self._agent.model.decoder.images)
@@ -165,14 +180,16 @@ class Reports:
                 fps=1 / job.period_s,
             )
         final = self._folder / str(job.updates)
-        shutil.rmtree(final, ignore_errors=True)  # of a run that went back to a checkpoint
+        shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         link = self._folder / ".latest"
         link.unlink(missing_ok=True)
         link.symlink_to(final.name)
         link.replace(self._folder / "latest")
         there = sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdecimal())
-        for updates in surplus(there, self._keep):
+        # Those of a run that went back to a checkpoint are of weights that are no more.
+        undone = [updates for updates in there if updates > job.updates]
+        for updates in (*undone, *surplus(there[: len(there) - len(undone)], self._keep)):
             shutil.rmtree(self._folder / str(updates), ignore_errors=True)
 
 

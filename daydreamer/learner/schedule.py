@@ -24,13 +24,19 @@ def train_freely(
     """Rows come when they come; updates follow, on the cores that are free."""
     while not stop():
         threads.adapt()
-        if dreaming.may_dream(trainer.agent.updates):
-            is_done = trainer.dream()
-        else:
-            is_done = trainer.is_allowed() and trainer.update()
-        if not is_done:
+        if not train_once(trainer, dreaming):
             ingest.wait(IDLE_S)
         housekeeping.after_update()
+
+
+def train_once(trainer: Trainer, dreaming: Dreaming) -> bool:
+    """An update that rows have paid for, or else one that may be dreamed; False: neither."""
+    if not dreaming.may_dream(trainer.agent.updates):
+        return trainer.is_allowed() and trainer.update()
+    is_done = trainer.dream()
+    if is_done:
+        dreaming.dreamed(trainer.agent.updates)
+    return is_done
 
 
 def train_in_turns(

@@ -61,11 +61,12 @@ class Encoder(nn.Module):
             for level in range(LEVELS):
                 depth = cnn_depth * 2**level
                 conv = nn.Conv2d(channels, depth, KERNEL, STRIDE, bias=False)
+                after = ChannelAct(depth, act)
                 # DayDreamer counts channels only as fans, which a norm that follows makes harmless;
                 # without one the embedding would start a hundred times as large.
-                inputs = 1 if act is NormAct else KERNEL**2
+                inputs = 1 if isinstance(after.norm, NormAct) else KERNEL**2
                 uniform_init_(conv.weight, inputs * channels, inputs * depth)
-                layers += [conv, ChannelAct(depth, act)]
+                layers += [conv, after]
                 channels = depth
             self.cnn = nn.Sequential(*layers, nn.Flatten())
             self.embed_size += 2 * 2 * channels

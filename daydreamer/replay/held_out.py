@@ -1,6 +1,7 @@
 """Episodes kept out of training, to look at what was learned (docs/decisions/0060-held-out.md).
 
-# every = 20    episodes 0 .. 9 | 10 | 11 .. 29 | 30 | ...     10, 30, ... of each session stay out
+# every = 20    episodes 0 .. 9 | 10 | 11 .. 29 | 30 | ...     10, 30, ... of each session stay out,
+#               with the chunks that begin in their first 1,000 rows: some episodes never end
 # windows       rows   0 .. 20 | 21 .. 75 | 76 .. 130    an episode of 131 rows, cut from its end
 """
 
@@ -18,6 +19,7 @@ from daydreamer.replay.continuity import StreamEnd
 from daydreamer.wire.rows import Array, Chunk
 
 CAPACITY_ROWS = 16_384  # 16 episodes of 1,000 steps
+EPISODE_ROWS = 1_000  # of one episode; what follows is trained on
 SPREAD_ROWS = 512  # from which the spread of a column is estimated
 
 
@@ -31,8 +33,8 @@ class HeldOutWindows(NamedTuple):
 class HeldOut:
     """The newest rows of every `every`-th episode. Safe to use from several threads.
 
-    Whether an episode is held out depends on its number within its session alone, so that a
-    restart refills training memory and this one from the archive as they were.
+    Whether a chunk is held out depends on its episode's number within its session and on its place
+    there alone, so that a restart refills training memory and this one with what the archive has.
     """
 
     def __init__(self, every: int, capacity_rows: int = CAPACITY_ROWS) -> None:
@@ -40,7 +42,8 @@ class HeldOut:
         if every < 0 or every == 1:
             raise ValueError(f"every {every}th episode: expected 0 for none, or 2 and more")
         self.every, self.capacity_rows = every, capacity_rows
-        self._pieces: deque[deque[Chunk]] = deque()  # unbroken parts of episodes, oldest first
+        self._pieces: list[deque[Chunk]] = []  # unbroken parts of episodes, oldest first
+        self._arrivals: deque[deque[Chunk]] = deque()  # the piece of each chunk, as they came
         self._streams: dict[str, tuple[deque[Chunk], StreamEnd]] = {}  # newest piece of a session
         self._rows = 0
         self._lock = threading.Lock()
@@ -50,10 +53,14 @@ class HeldOut:
 
     def wants(self, chunk: Chunk) -> bool:
         """Whether a chunk belongs here and not into the training memory."""
-        return self.every > 0 and chunk.episode % self.every == self.every // 2
+        return (
+            self.every > 0
+            and chunk.episode % self.every == self.every // 2
+            and chunk.first_row < EPISODE_ROWS
+        )
 
     def add(self, chunk: Chunk) -> bool:
-        """Keep a chunk, dropping the oldest ones. False if the session is past this sequence."""
+        """Keep a chunk, dropping those that came first. False if the session is past it."""
         with self._lock:
             stream = self._streams.get(chunk.session)
             if stream is not None and chunk.sequence <= stream[1].sequence:
@@ -69,6 +76,7 @@ class HeldOut:
                 piece = deque()
                 self._pieces.append(piece)
             piece.append(chunk)
+            self._arrivals.append(piece)
             self._streams[chunk.session] = (piece, StreamEnd.after(chunk))
             self._rows += len(chunk)
             while self._rows > self.capacity_rows and self._rows > len(chunk):
@@ -125,10 +133,8 @@ class HeldOut:
             return [list(piece) for piece in self._pieces]
 
     def _evict(self) -> None:
-        oldest = self._pieces[0]
-        self._rows -= len(oldest.popleft())
-        if not oldest:
-            self._pieces.popleft()
+        self._rows -= len(self._arrivals.popleft().popleft())
+        self._pieces = [piece for piece in self._pieces if piece]
 
 
 def _joined(piece: list[Chunk]) -> dict[str, Array]:

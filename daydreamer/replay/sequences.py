@@ -60,7 +60,6 @@ class SequenceReplay:
                 f"recency is {recency}: expected at least 1, and 1 with ends_bonus={ends_bonus}"
             )
         self.capacity_rows, self._recency = capacity_rows, recency
-        self.rows_added = 0  # ever, evicted rows included
         self._ends_bonus = ends_bonus
         self._split_episodes = ends_bonus or not cross_episodes
         # Pages of a zeroed ring cost memory only once rows are written to them.
@@ -115,7 +114,6 @@ class SequenceReplay:
             self._next_slot = (begin + n) % self.capacity_rows
             self._link(chunk, slots, stream)
             self._rows += n
-            self.rows_added += n
             self._forget_windows()
         return True
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EPISODES = 100  # returns listed
+FRESH_S = 60.0  # a learner that wrote nothing for longer may have stopped: it does nothing "now"
 Info = dict[str, Any]
 
 
@@ -194,14 +196,14 @@ def _archive(stored: Stored | None) -> Info:
 
 
 def _actor(folder: Path, lines: Sequence[Line]) -> Info:
-    when = number(lines[-1], "time") if lines else None
+    age_s = _age_s(lines)
     return {
         "steps_driven": int(total(lines, "actor/control_steps")),
         "steps_per_s": _newest(lines, "actor/steps_per_s"),
         "policy_version": _whole(_newest(lines, "actor/policy_version")),
         "policy_age_s": _newest(lines, "actor/policy_age_s"),
         "journal_chunks": sum(1 for _ in folder.glob("journal/*/*.chunk")),
-        "age_s": None if when is None else max(0.0, time.time() - when),
+        "age_s": None if math.isinf(age_s) else age_s,
         "refused": bool(_newest(lines, "actor/refused")),
     }
 
@@ -212,7 +214,7 @@ def _learner(lines: Sequence[Line]) -> Info:
         "policy_version": _whole(_newest(lines, "learner/version")),
         "replay_ratio": _newest(lines, "learner/replay_ratio"),
         "updates_per_s": _newest(lines, "learner/updates_per_s"),
-        "dreaming": bool(_newest(lines, "learner/dreaming")),
+        "dreaming": _age_s(lines) < FRESH_S and bool(_newest(lines, "learner/dreaming")),
         "dreamed_updates": _whole(_newest(lines, "learner/dreamed_updates")) or 0,
         "health": _newest_health(lines),
     }
@@ -229,6 +231,12 @@ def _newest_health(lines: Sequence[Line]) -> dict[str, float]:
         for line in reversed(lines)
     )
     return next((figures for figures in found if figures), {})
+
+
+def _age_s(lines: Sequence[Line]) -> float:
+    """Since the last line was written; infinite where there is none."""
+    when = number(lines[-1], "time") if lines else None
+    return math.inf if when is None else max(0.0, time.time() - when)
 
 
 def _newest(lines: Sequence[Line], key: str) -> float | None:

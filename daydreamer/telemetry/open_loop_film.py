@@ -87,11 +87,14 @@ def draw(
 
 
 def _tile(picture: NDArray[np.float32]) -> Frame:
-    """(H, W, C) in [0, 1] -> (TILE, TILE, 3). One channel is grey; of others than 3, the last."""
+    """(H, W, C) in [0, 1] -> (TILE, TILE, 3). One channel is grey; of others than 3, the last.
+
+    What is no number is black.
+    """
     import cv2
 
     rgb = picture if picture.shape[-1] == 3 else np.repeat(picture[..., -1:], 3, -1)
-    pixels = (255 * rgb.clip(0, 1)).round().astype(np.uint8)
+    pixels = (255 * np.nan_to_num(rgb).clip(0, 1)).round().astype(np.uint8)
     large: Any = cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     return np.asarray(large, np.uint8)
 

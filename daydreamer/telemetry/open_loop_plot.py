@@ -40,7 +40,8 @@ def plot(
     """Draw the first window's vectors and reward, and the error of all windows.
 
     truth[key] (M, T, *shape), dreams[key] (R, M, T, *shape); lengths (M,). spread: variance of each
-    key. Of the vectors' numbers, those are drawn that move most in the window.
+    key. Of the vectors' numbers, those are drawn that move most in the window. What is not finite
+    leaves a gap.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,10 +68,11 @@ def plot(
     places = [divmod(index, COLUMNS) for index in range(len(vectors))]
     for place, (name, real, guess) in zip([*places, (rows, 0)], [*vectors, reward], strict=True):
         axes = figure.add_subplot(grid[place])
-        for one in guess:
+        finite = _gaps(guess)
+        for one in finite:
             axes.plot(steps, one, color=MODEL, lw=0.6, alpha=0.4)
-        axes.plot(steps, guess.mean(0), color=MODEL, lw=1.6, label="model: mean of its dreams")
-        axes.plot(steps, real, color=INK, lw=1.4, label="truth")
+        axes.plot(steps, finite.mean(0), color=MODEL, lw=1.6, label="model: mean of its dreams")
+        axes.plot(steps, _gaps(real), color=INK, lw=1.4, label="truth")
         axes.set_title(name, loc="left", fontsize=9, color=INK, pad=3)
         _finish(axes, steps)
     handles, labels = axes.get_legend_handles_labels()
@@ -119,12 +121,14 @@ def _draw_errors(
     for index, key in enumerate(sorted(truth)):
         if not spread[key] > 0:
             continue
-        gap = (dreams[key].mean(0) - truth[key])[:, : len(steps)]
+        gap = (_gaps(dreams[key]).mean(0) - truth[key])[:, : len(steps)]
         square = np.square(gap).reshape(*inside.shape, -1).mean(-1) / spread[key]
-        error = (square * inside).sum(0) / inside.sum(0)
+        error = np.where(inside, square, 0.0).sum(0) / inside.sum(0)
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(steps, error, color=colour, lw=1.8, label=key)
-        highest = max(highest, float(np.quantile(error, 0.95)))
+        known = error[np.isfinite(error)]
+        if len(known):
+            highest = max(highest, float(np.quantile(known, 0.95)))
     axes.axhline(1.0, color=FAINT, lw=1, ls=(0, (5, 4)))
     axes.set_ylim(0, 1.3 * highest)
     axes.set_title(
@@ -138,6 +142,11 @@ def _draw_errors(
     axes.set_xlabel("steps since the last look (shaded: rows that the model sees)", color=INK)
     axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
     _finish(axes, steps)
+
+
+def _gaps(values: Values) -> NDArray[np.float64]:
+    """NaN, of which nothing is drawn, for what is not finite; in float64, for its squares."""
+    return np.where(np.isfinite(values), values.astype(np.float64), np.nan)
 
 
 def _finish(axes: Axes, steps: NDArray[np.int64]) -> None:

@@ -247,6 +247,22 @@ def test_only_a_learned_first_state_is_trained() -> None:
         assert bool(arrays["initial_h"].any()) == bool(arrays["initial_z"].any()) == learns
 
 
+@pytest.mark.parametrize(("share", "least"), [(0.3, 0.1), (0.0, 0.0)])
+def test_the_actor_s_share_of_uniform_is_what_an_unwanted_choice_is_left_with(
+    share: float, least: float
+) -> None:
+    agent = make({"actor_unimix": share}, KEYS)
+    last = agent.behavior.actor.mlp.blocks[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([80.0, 0.0, 0.0]))
+    probs = agent.behavior.actor(torch.zeros(1, 32)).probs
+    torch.testing.assert_close(probs, torch.tensor([[1 - 2 * least, least, least]]))
+    latents = agent.model.rssm.latents.stats(80 * torch.eye(4)[:1].repeat(1, 4))
+    assert float(latents.min()) == pytest.approx(0.01 / 4)  # the latents' own stays
+
+
 @pytest.mark.parametrize(
     ("option", "advice"),
     [("latents", "categorical or gaussian"), ("norm", "layer or none")],

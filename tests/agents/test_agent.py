@@ -135,8 +135,9 @@ class NoHostReads(TorchDispatchMode):
         {"imagination_starts": 5, "center_rewards": True},
         {"precision": "bf16"},
         {"latents": "gaussian", "norm": "none", "reinforce_share": 0.5},
+        {"explore_updates": 2, "explore_extrinsic": 0.5, "center_rewards": True},
     ],
-    ids=["fp32", "fewer-starts", "bf16", "ablations"],
+    ids=["fp32", "fewer-starts", "bf16", "ablations", "exploring"],
 )
 @pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "as-on-a-gpu"])
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)

@@ -158,16 +158,20 @@ def test_rows_behind_a_window_s_end_change_no_figure() -> None:
     assert figures[0] == figures[1]
 
 
-def test_other_latents_than_categorical_ones_leave_their_figures_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Others:
-        """Latents of another kind, as far as they are looked at here."""
+def test_other_latents_than_categorical_ones_leave_their_figures_out() -> None:
+    metrics = look(make(latents="gaussian"))
+    assert not {"dead_latents", "kl_nats", "kl_per_latent_max"} & metrics.keys()
+    assert {"return_gap", "open_loop/pose_1"} <= metrics.keys()
+    assert all(math.isfinite(x) for x in metrics.values())
 
-    monkeypatch.setattr("daydreamer.agents.health.Categoricals", Others)
-    metrics = look(make())
-    assert "dead_latents" not in metrics
-    assert "return_gap" in metrics
+
+def test_while_another_policy_explores_returns_are_not_compared() -> None:
+    agent = make(explore_updates=2)
+    metrics = look(agent)
+    assert not any("return" in name for name in metrics)
+    assert {"dead_latents", "open_loop/pose_1"} <= metrics.keys()
+    agent.updates = 2
+    assert {"return_gap", "imagined_return", "real_return"} <= look(agent).keys()
 
 
 def test_an_agent_that_computes_in_bf16_is_examined_in_bf16() -> None:

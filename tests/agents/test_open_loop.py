@@ -130,6 +130,19 @@ def test_predictions_are_in_the_units_of_the_data(symlog: bool) -> None:
     assert found["reward"].shape == (2, N, T)
 
 
+def test_predictions_do_not_depend_on_how_many_are_decoded_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = make()
+    seen, _ = beliefs(agent, rows())
+    expected = predict(agent.model, seen)
+    monkeypatch.setattr("daydreamer.agents.open_loop.DECODED_ROWS", 7)  # 72 beliefs: 10 x 7 + 2
+    found = predict(agent.model, seen)
+    assert found.keys() == expected.keys()
+    for key, x in expected.items():
+        torch.testing.assert_close(found[key], x)
+
+
 def test_horizons_beyond_the_windows_are_left_out() -> None:
     agent, batch = make(), rows()
     _, dreamed = beliefs(agent, batch)

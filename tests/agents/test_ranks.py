@@ -56,6 +56,8 @@ def one_of_two(rank: int, folder: str, options: dict[str, Any]) -> None:
     agent = make(options, Ranks(rank, 2))
     metrics = train(agent, slice(2 * rank, 2 * rank + 2))
     weights = [*agent.model.parameters(), *agent.behavior.parameters()]
+    if agent.explorer is not None:
+        weights += [*agent.explorer.parameters(), *agent.explorer.buffers()]
     torch.save((metrics, [x.detach() for x in weights]), Path(folder) / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -63,8 +65,12 @@ def one_of_two(rank: int, folder: str, options: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{}, {"latents": "gaussian", "reinforce_share": 0.5}],
-    ids=["categorical", "gaussian and a mixed actor gradient"],
+    [
+        {},
+        {"latents": "gaussian", "reinforce_share": 0.5},
+        {"explore_updates": 9, "explore_extrinsic": 0.5, "center_rewards": True},
+    ],
+    ids=["categorical", "gaussian and a mixed actor gradient", "exploring"],
 )
 def test_two_ranks_draw_and_learn_as_one_process_would(
     options: dict[str, Any], tmp_path: Path
@@ -84,5 +90,8 @@ def test_two_ranks_draw_and_learn_as_one_process_would(
     )
     assert metrics == others
     assert all(torch.equal(a, b) for a, b in zip(weights, their_weights, strict=True))
+    assert any(name.startswith("explore/") for name in metrics[-1]) == (
+        "explore_updates" in options
+    )
     for found, expected in itertools.zip_longest(metrics, train(make(options))):
         assert found == pytest.approx(expected, rel=2e-3, abs=1e-5)

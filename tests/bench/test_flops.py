@@ -102,6 +102,47 @@ def test_discrete_actions_pass_no_gradient_through_the_model() -> None:
     assert parts["actor"] == Flops(24 * 50, 24 * 20, 24 * 50)
 
 
+def test_the_share_of_reinforce_says_whether_gradients_pass_through_the_model() -> None:
+    for kind, share, passes in (
+        ("continuous", 1.0, False), ("continuous", 0.5, True), ("discrete", 0.0, True),
+    ):  # fmt: skip
+        cfg = dataclasses.replace(TINY, reinforce_share=share)
+        parts = update_flops(cfg, ROBOT, ActionSpec(kind, 2), batch=2, length=3)  # type: ignore[arg-type]
+        plain = update_flops(TINY, ROBOT, ActionSpec("continuous", 2), batch=2, length=3)
+        for name in ("imagination", "imagined reward and continue", "slow critic"):
+            assert parts[name].forward == plain[name].forward
+            assert parts[name].input_grad == (plain[name].input_grad if passes else 0)
+
+
+def test_gaussian_latents_counted_by_hand() -> None:
+    cfg = dataclasses.replace(TINY, latents="gaussian")
+    parts = update_flops(cfg, ROBOT, ActionSpec("continuous", 2), batch=2, length=3)
+    # z has 2 numbers, which a mean and a deviation each say: as above, but for
+    # latent 2x3, posterior 2x3 and 3x4, prior 2x3 and 3x4, features of 4
+    forward = 12 * (6 + 6 + 30 + 15 + 18 + 18)
+    assert parts["dynamics"] == Flops(forward, forward - 12 * 6 - 4 * 6, forward)
+    assert parts["decoder"] == Flops(12 * 35, 12 * 35, 12 * 35)  # 4 -> 5 -> 3
+    assert parts["critic"] == Flops(24 * 25, 24 * 5, 24 * 25)  # 4 -> 5 -> 1
+
+
+def test_an_update_that_explores_counted_by_hand() -> None:
+    action = ActionSpec("continuous", 2)
+    plain = update_flops(TINY, ROBOT, action, batch=2, length=3)
+    cfg = dataclasses.replace(TINY, explore_updates=5, explore_models=2)
+    parts = update_flops(cfg, ROBOT, action, batch=2, length=3)
+    # Two members 2 -> 5 -> 4, on 6 rows whose h feels nothing, and on 12 imagined ones
+    assert parts["exploring: ensemble"] == Flops(24 * 30, 24 * 20, 24 * 30)
+    assert parts["exploring: disagreement"] == Flops(48 * 30, 48 * 30, 0)
+    again = ("imagination", "slow critic", "actor", "critic")
+    assert all(parts[f"exploring: {name}"] == parts[name] == plain[name] for name in again)
+    heads = "imagined reward and continue"
+    assert 2 * parts[f"exploring: {heads}"].total == plain[heads].total  # no reward is read
+    cfg = dataclasses.replace(cfg, explore_extrinsic=0.5)
+    parts = update_flops(cfg, ROBOT, action, batch=2, length=3)
+    assert parts[f"exploring: {heads}"] == plain[heads]
+    assert set(parts) - set(plain) == {name for name in parts if name.startswith("exploring: ")}
+
+
 def test_the_named_workloads_are_as_large_as_ever() -> None:
     def gflop(name: str) -> float:
         workload = WORKLOADS[name]()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -94,8 +95,9 @@ def replay() -> SequenceReplay:
 
 @pytest.fixture
 def agent_factory() -> Callable[..., Agent]:
-    def make(seed: int = 0) -> Agent:
-        return build_agent(TINY, OBSERVATIONS, ACTION, seed=seed)
+    def make(seed: int = 0, **options: Any) -> Agent:
+        cfg = dataclasses.replace(TINY, **options)
+        return build_agent(cfg, OBSERVATIONS, ACTION, seed=seed)
 
     return make
 

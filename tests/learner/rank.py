@@ -25,11 +25,13 @@ SIZES: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "continuous": {"center_rewards": True, "mean_penalty": 0.01},
     "discrete": {"imagination_starts": 10, "entropy_target": 0.9},
+    # Hands over after the third update, the one that is bad.
+    "exploring": {"explore_updates": 3, "explore_extrinsic": 0.5, "center_rewards": True},
 }
 
 
 def make(case: str, ranks: Ranks) -> Agent:
-    action = ActionSpec(case, 3)
+    action = ActionSpec("discrete" if case == "discrete" else "continuous", 3)
     observations = {"vector": ArraySpec((3,)), "rgb": ArraySpec((64, 64, 3), "uint8")}
     return build_agent(
         AgentConfig(**SIZES, **CASES[case]), observations, action, seed=0, ranks=ranks
@@ -72,9 +74,10 @@ def train(ranks: Ranks) -> dict[str, NDArray[Any]]:
             for name, x in agent.update(share).items():
                 found[f"{prefix}/metric/{name}"] = x
         state = agent.state_dict()
-        for part in ("model", "behavior"):
+        for part in {"model", "behavior", "explorer"} & state.keys():
             found.update({f"{case}/state/{part}.{k}": x for k, x in state[part].items()})
-        found[f"{case}/generator"] = state["generator"]
+        for generator in ("generator", "explore_generator"):
+            found[f"{case}/{generator}"] = state[generator]
     Optimizer.step = original  # type: ignore[method-assign]
     return {name: x.numpy() for name, x in found.items()}
 

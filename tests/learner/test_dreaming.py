@@ -14,7 +14,7 @@ from daydreamer.learner.dreaming import Dreaming
 from daydreamer.learner.ingest import Ingest
 from daydreamer.learner.resume import freeze
 from daydreamer.learner.sampler import DirectSampler
-from daydreamer.learner.schedule import train_freely
+from daydreamer.learner.schedule import train_freely, train_once
 from daydreamer.learner.threads import Threads
 from daydreamer.learner.trainer import Trainer
 from daydreamer.replay.limiter import ReplayRatioLimiter
@@ -23,29 +23,40 @@ from daydreamer.wire.rows import Chunk
 
 
 class World:
-    """A clock and a robot that comes and goes."""
+    """A learner's trainer, a clock, and a robot that comes and goes."""
 
-    def __init__(self, *, ratio: float = 4.0, share: float = 0.5) -> None:
+    def __init__(
+        self, agent: Any, replay: SequenceReplay, *, ratio: float = 4.0, share: float = 0.5
+    ) -> None:
         self.time_s = 0.0
         self.connected = False
-        self.updates = 0
+        self.agent = agent
         # An update every 8 rows; 10 are paid for, 5 may be dreamed.
         self.limiter = ReplayRatioLimiter(ratio, 0, 32, dream_share=share)
         self.limiter.rows_collected(80)
         self.dreaming = Dreaming(
             self.limiter, lambda: self.connected, 30.0, now=lambda: self.time_s
         )
+        direct = DirectSampler(replay, ("vector",), batch=2, length=4, seed=0)
+        self.trainer = Trainer(
+            agent, direct, self.limiter, max_bad_updates=3, evidence_dir=Path("nothing is bad")
+        )
 
     def loop(self) -> str:
         """One turn of train_freely()."""
-        if self.dreaming.may_dream(self.updates):
-            self.updates += 1
-            self.limiter.dreamed += 1
-            return "dreamed"
-        if self.limiter.updates_allowed(self.updates):
-            self.updates += 1
-            return "paid"
-        return "waited"
+        dreamed = self.limiter.dreamed
+        if not train_once(self.trainer, self.dreaming):
+            return "waited"
+        return "dreamed" if self.limiter.dreamed > dreamed else "paid"
+
+
+@pytest.fixture
+def new_world(
+    stub_agent: Any, replay: SequenceReplay, chunk_factory: Callable[..., Chunk]
+) -> Callable[..., World]:
+    """A World whose memory holds rows enough."""
+    replay.add(chunk_factory(0))
+    return lambda **options: World(stub_agent, replay, **options)
 
 
 @pytest.fixture
@@ -62,9 +73,10 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 def test_dreams_come_after_what_rows_paid_for_and_after_the_wait(
+    new_world: Callable[..., World],
     said: Callable[[], list[str]],
 ) -> None:
-    world = World()
+    world = new_world()
     assert [world.loop() for _ in range(11)] == ["paid"] * 10 + ["waited"]
     world.time_s = 29.9
     assert world.loop() == "waited"
@@ -80,8 +92,10 @@ def test_dreams_come_after_what_rows_paid_for_and_after_the_wait(
     assert not world.dreaming.is_dreaming
 
 
-def test_nothing_is_dreamed_while_a_robot_is_there_or_paid_updates_wait() -> None:
-    world = World()
+def test_nothing_is_dreamed_while_a_robot_is_there_or_paid_updates_wait(
+    new_world: Callable[..., World],
+) -> None:
+    world = new_world()
     world.time_s, world.connected = 100.0, True
     assert world.loop() == "paid"
     world.connected = False
@@ -91,10 +105,11 @@ def test_nothing_is_dreamed_while_a_robot_is_there_or_paid_updates_wait() -> Non
 
 
 def test_a_robot_that_is_back_ends_the_dream_and_its_rows_pay_in_full(
+    new_world: Callable[..., World],
     said: Callable[[], list[str]],
 ) -> None:
-    world = World()
-    world.time_s, world.updates = 30.0, 10
+    world = new_world()
+    world.time_s, world.agent.updates = 30.0, 10
     assert [world.loop(), world.loop()] == ["dreamed", "dreamed"]
     assert world.dreaming.is_dreaming
     world.connected = True
@@ -111,12 +126,28 @@ def test_a_robot_that_is_back_ends_the_dream_and_its_rows_pay_in_full(
     assert "at most 3 updates" in said()[-1]
 
 
-@pytest.mark.parametrize("world", [World(share=0.0), World(ratio=math.inf)])
-def test_without_a_share_or_a_bound_nothing_is_dreamed_or_said(
-    world: World, said: Callable[[], list[str]]
+def test_without_a_window_that_is_long_enough_no_dream_begins(
+    stub_agent: Any,
+    replay: SequenceReplay,
+    chunk_factory: Callable[..., Chunk],
+    said: Callable[[], list[str]],
 ) -> None:
+    world = World(stub_agent, replay)  # whose memory is empty
+    world.time_s, world.agent.updates = 30.0, 10
+    assert [world.loop() for _ in range(3)] == ["waited"] * 3
+    assert (world.dreaming.is_dreaming, said()) == (False, [])
+    replay.add(chunk_factory(0))
+    assert [world.loop() for _ in range(6)] == ["dreamed"] * 5 + ["waited"]
+    assert "at most 5 updates" in said()[0]
+
+
+@pytest.mark.parametrize("options", [{"share": 0.0}, {"ratio": math.inf}])
+def test_without_a_share_or_a_bound_nothing_is_dreamed_or_said(
+    options: dict[str, float], new_world: Callable[..., World], said: Callable[[], list[str]]
+) -> None:
+    world = new_world(**options)
     world.time_s = 1000.0
-    world.updates = 10
+    world.agent.updates = 10
     assert not world.dreaming.may_dream(10)
     world.connected = True
     assert not world.dreaming.may_dream(10)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +58,14 @@ class Learner:
         self.metrics.close()
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until a drawing thread is so far; bounded."""
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def chunks(chunk_factory: Callable[..., Chunk]) -> list[Chunk]:
     chunks = [chunk_factory(sequence, rows=30) for sequence in range(7)]
@@ -90,10 +100,8 @@ def test_a_report_has_figures_and_pictures_and_the_newest_is_called_latest(
     for updates in (1, 2, 3):
         learner.train(1)
         learner.time_s += 100
-        deadline_s = time.monotonic() + 60
         # Another report would not be drawn meanwhile.
-        while not (tmp_path / "report" / str(updates)).exists() and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        wait_for(lambda updates=updates: (tmp_path / "report" / str(updates)).exists())
     learner.close()
     line = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert line["step"] == 3
@@ -140,7 +148,7 @@ def test_without_a_held_out_episode_the_figures_are_absent_and_that_is_said_once
     assert "a session's episode 3 is the first one held out (learner.holdout_every=4)" in said
 
 
-def test_a_disk_that_is_full_costs_the_pictures_and_nothing_else(
+def test_a_report_that_cannot_be_written_costs_the_pictures_and_nothing_else(
     agent_factory: Callable[..., Agent],
     schema: Schema,
     chunks: list[Chunk],
@@ -150,9 +158,97 @@ def test_a_disk_that_is_full_costs_the_pictures_and_nothing_else(
     (tmp_path / "report").write_text("a file where the folder should be")
     learner = Learner(agent_factory(), schema, chunks, tmp_path, every_s=1.0)
     learner.train(1)
+    wait_for(lambda: "the report of update 1 is not drawn" in caplog.text)
     learner.close()
-    assert "the report of update 1 is not drawn" in caplog.text
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_an_examination_that_fails_is_told_and_training_goes_on(
+    agent_factory: Callable[..., Agent],
+    schema: Schema,
+    chunks: list[Chunk],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner = Learner(agent_factory(), schema, chunks, tmp_path, every_s=2.0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("daydreamer.learner.reports.examine", fail)
+        learner.train(2)
+    assert "no health/ metrics and no report of update 1: OutOfMemoryError" in caplog.text
+    learner.train(2)  # the next one is not until it is due
+    learner.close()
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [3]
+
+
+def test_reports_of_updates_that_a_checkpoint_took_back_are_deleted(
+    agent_factory: Callable[..., Agent], schema: Schema, chunks: list[Chunk], tmp_path: Path
+) -> None:
+    report = tmp_path / "report"
+    for updates in (500, 600):  # the two that are kept
+        (report / str(updates)).mkdir(parents=True)
+    (report / "latest").symlink_to("600")
+    learner = Learner(agent_factory(), schema, chunks, tmp_path, every_s=100.0)
+    learner.train(1)
+    wait_for(lambda: not (report / "600").exists())
+    learner.close()
+    assert sorted(path.name for path in report.iterdir()) == ["1", "latest"]
+    assert (report / "latest" / "health.json").exists()
+
+
+def test_figures_that_are_not_finite_are_null(
+    agent_factory: Callable[..., Agent], schema: Schema, chunks: list[Chunk], tmp_path: Path
+) -> None:
+    agent = agent_factory()
+    torch.nn.init.constant_(agent.model.reward.blocks[-1].bias, 200.0)  # e^200: no float32
+    learner = Learner(agent, schema, chunks, tmp_path, every_s=100.0)
+    learner.train(1)
+    wait_for(lambda: (tmp_path / "report" / "latest").exists())
+    learner.close()
+    text = (tmp_path / "report" / "latest" / "health.json").read_text()
+    figures = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert figures["imagined_return"] is None
+    assert figures["real_return"] is not None
+
+
+def test_the_end_of_a_run_drops_the_report_that_waits_to_be_drawn(
+    agent_factory: Callable[..., Agent],
+    schema: Schema,
+    chunks: list[Chunk],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    learner = Learner(agent_factory(), schema, chunks, tmp_path, every_s=1.0)
+    drawing, go_on = threading.Event(), threading.Event()
+    write = Reports._write
+
+    def slow(reports: Reports, job: Any) -> None:
+        drawing.set()
+        assert go_on.wait(60)
+        write(reports, job)
+
+    monkeypatch.setattr(Reports, "_write", slow)
+    learner.train(1)
+    assert drawing.wait(60)
+    learner.train(1)
+    threading.Timer(0.2, go_on.set).start()
+    learner.close()
+    assert "the report of update 2 is not drawn: the run ends" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["1", "latest"]
+
+
+def test_without_reports_there_is_no_thread_for_them(
+    agent_factory: Callable[..., Agent], schema: Schema, chunks: list[Chunk], tmp_path: Path
+) -> None:
+    learner = Learner(agent_factory(), schema, chunks, tmp_path, every_s=0)
+    assert not any(thread.name == "report" for thread in threading.enumerate())
+    learner.close()
 
 
 def test_old_reports_are_thinned_out_where_they_are_densest() -> None:

@@ -37,21 +37,27 @@ def make_trainer(
 
 def weights(agent: Agent) -> dict[str, Any]:
     state = agent.state_dict()
-    return {**state["model"], **{f"b.{name}": x for name, x in state["behavior"].items()}}
+    own = {**state["model"], **{f"b.{name}": x for name, x in state["behavior"].items()}}
+    return {**own, **{f"e.{name}": x for name, x in state.get("explorer", {}).items()}}
 
 
+@pytest.mark.parametrize("explore_updates", [0, 6, 9], ids=["task", "hand-over", "exploring"])
 def test_a_restart_changes_no_bit(
     agent_factory: Callable[..., Agent],
     chunk_factory: Callable[..., Chunk],
     schema: Schema,
     tmp_path: Path,
+    explore_updates: int,
 ) -> None:
+    def make(seed: int = 0) -> Agent:
+        return agent_factory(seed=seed, explore_updates=explore_updates, slow_critic_updates=2)
+
     chunks = [chunk_factory(sequence) for sequence in range(5)]
-    straight, _ = make_trainer(agent_factory(), schema, chunks, tmp_path)
+    straight, _ = make_trainer(make(), schema, chunks, tmp_path)
     for _ in range(7):
         straight.update()
 
-    before, _ = make_trainer(agent_factory(), schema, chunks, tmp_path)
+    before, _ = make_trainer(make(), schema, chunks, tmp_path)
     for _ in range(4):
         before.update()
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
@@ -59,7 +65,7 @@ def test_a_restart_changes_no_bit(
 
     torch.manual_seed(99)  # a restarted process starts anywhere
     np.random.seed(99)  # noqa: NPY002  # the global generator is part of a checkpoint
-    after, direct = make_trainer(agent_factory(seed=77), schema, chunks, tmp_path)
+    after, direct = make_trainer(make(seed=77), schema, chunks, tmp_path)
     loaded = Checkpoints(tmp_path / "checkpoints", keep=2).load()
     assert loaded is not None
     thaw(after, loaded[1])
@@ -75,7 +81,8 @@ def test_a_restart_changes_no_bit(
     assert straight.averages.take()["model/loss"] != 0
     assert straight.sampler.state() == after.sampler.state()
     ours, theirs = straight.agent.state_dict(), after.agent.state_dict()
-    assert torch.equal(ours["generator"], theirs["generator"])
+    for generator in ("generator", "explore_generator"):
+        assert torch.equal(ours[generator], theirs[generator])
 
 
 def test_a_checkpoint_of_another_size_is_refused_with_a_cure(

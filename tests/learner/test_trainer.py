@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daydreamer.agents.agent import Agent
 from daydreamer.learner.resume import freeze
 from daydreamer.learner.sampler import DirectSampler, PrefetchSampler
 from daydreamer.learner.trainer import Trainer, TrainingError
@@ -59,6 +60,19 @@ def test_batches_have_what_an_update_reads_and_no_more(
         "is_last": (2, 4),
         "is_terminal": (2, 4),
     }
+
+
+def test_one_line_of_metrics_holds_updates_that_explored_and_updates_that_did_not(
+    agent_factory: Callable[..., Agent], filled: SequenceReplay, tmp_path: Path
+) -> None:
+    trainer = make_trainer(agent_factory(explore_updates=2), filled, tmp_path)
+    for _ in range(4):
+        assert trainer.update()
+    found = trainer.averages.take()
+    assert {"model/loss", "explore/disagreement", "explore_actor/grad_norm"} <= found.keys()
+    assert all(np.isfinite(x) for x in found.values())
+    assert trainer.update()
+    assert not any(name.startswith("explore") for name in trainer.averages.take())
 
 
 def test_there_is_no_update_without_a_window(

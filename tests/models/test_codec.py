@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from daydreamer.models.codec import Decoder, Encoder
+from daydreamer.models.networks import Act, BiasAct, NormAct
 from daydreamer.models.rssm import Latent
 from robots.base import ArraySpec
 
@@ -26,9 +27,9 @@ def look(n: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
-def make_encoder() -> Encoder:
+def make_encoder(act: Act = NormAct) -> Encoder:
     torch.manual_seed(0)
-    return Encoder(SPECS, mlp_layers=1, mlp_units=5, cnn_depth=2, symlog_vectors=False)
+    return Encoder(SPECS, mlp_layers=1, mlp_units=5, cnn_depth=2, symlog_vectors=False, act=act)
 
 
 def test_vectors_and_images_become_one_embedding() -> None:
@@ -44,6 +45,13 @@ def test_every_key_reaches_the_embedding() -> None:
     for key, x in obs.items():
         changed = encoder({**obs, key: x + 1})
         assert not torch.equal(changed, before), key
+
+
+def test_first_weights_depend_on_what_follows_a_convolution_and_not_on_how_it_is_made() -> None:
+    norm, other = make_encoder(), make_encoder(lambda units: NormAct(units))
+    for key, x in norm.state_dict().items():
+        assert torch.equal(x, other.state_dict()[key]), key
+    assert not torch.equal(make_encoder(BiasAct).cnn[0].weight, norm.cnn[0].weight)
 
 
 def test_images_are_seen_from_zero_to_one() -> None:

@@ -44,6 +44,21 @@ def test_every_twentieth_episode_is_held_out_from_the_eleventh_on(
         HeldOut(1)
 
 
+def test_an_episode_without_end_is_held_out_for_its_first_thousand_rows(
+    schema: Schema, make_chunk: Callable[..., Chunk]
+) -> None:
+    held_out, replay = HeldOut(20), SequenceReplay(schema, 4000)
+    for sequence, first_row in enumerate(range(0, 1500, 50)):
+        chunk = make_chunk("s", sequence, rows=50, episode=10, first_row=first_row)
+        if held_out.wants(chunk):
+            held_out.add(chunk)
+            replay.pass_over(len(chunk))
+        else:
+            replay.add(chunk)
+    assert (len(held_out), len(replay)) == (1000, 500)
+    assert replay.can_sample(500)
+
+
 def test_windows_are_cut_from_the_end_of_the_newest_episodes(
     episode: Callable[..., list[Chunk]],
 ) -> None:
@@ -95,6 +110,16 @@ def test_a_chunk_that_comes_again_is_not_kept_twice(
     assert held_out.add(chunk)
     assert not held_out.add(chunk)
     assert len(held_out) == 4
+
+
+def test_what_came_first_leaves_first_whoever_sent_it(episode: Callable[..., list[Chunk]]) -> None:
+    held_out = HeldOut(2, capacity_rows=8)
+    one, other = episode(1, 8, 100, "s0", 0), episode(1, 8, 500, "s1", 0)
+    for chunk in (one[0], other[0], one[1], other[1]):
+        held_out.add(chunk)
+    found = held_out.windows(count=10, most=100, least=1)
+    assert found is not None
+    assert sorted(found.columns["reward"][:, 0].tolist()) == [104, 504]
 
 
 def test_the_oldest_rows_leave_first_even_those_of_a_running_episode(

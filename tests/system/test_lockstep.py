@@ -46,3 +46,21 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit_even_if_the_learner_is_kil
     assert int(updates) > 20
     assert outcome(tmp_path / "killed") == (returns, updates, digest)
     assert outcome(tmp_path / "other")[0] != returns
+
+
+def test_a_robot_explores_at_first_and_the_run_goes_on_with_the_task(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = [
+        *("task=a1_walk", "size=debug", f"run={run}", "mode=lockstep", "steps=200"),
+        # A line of metrics holds updates of both kinds.
+        *("agent.explore_updates=8", "learner.log_every_s=1000", "task.episode_steps=100"),
+    ]
+    dryrun = start("dryrun", *words)
+    assert dryrun.wait() == 0, dryrun.text
+    assert "starting it again" not in dryrun.text
+    line = read_metrics(run / "learner" / "metrics.jsonl")[-1]
+    assert line["learner/updates"] > 8
+    assert line["explore/disagreement"] > 0
+    assert line["model/loss"] is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,16 @@ def test_dreams_and_the_newest_report_are_shown(tmp_path: Path) -> None:
     assert "10, 4 of them dreamed without a robot, dreaming now" in text
     assert "vector 0.25 after 15 steps (1: knows nothing)" in text
     assert "90.0 where 80.0 followed" in text
+
+
+def test_a_learner_that_fell_silent_in_a_dream_does_not_dream_now(tmp_path: Path) -> None:
+    store(tmp_path, [make_chunk(0)])
+    when_s = time.time() - 3600
+    with MetricsLog(tmp_path / "learner" / "metrics.jsonl", now=lambda: when_s) as metrics:
+        metrics.write(10, {"learner/dreaming": True, "learner/dreamed_updates": 4})
+    info = collect(tmp_path)
+    assert (info["dreaming"], info["dreamed_updates"]) == (False, 4)
+    assert "dreaming now" not in render(info)
 
 
 def test_a_run_that_reported_nothing_yet_has_no_health(tmp_path: Path) -> None:

@@ -74,6 +74,28 @@ def test_lines_are_drawn_of_whatever_is_observed(tmp_path: Path, numbers: tuple[
     assert [path.name for path in tmp_path.iterdir()] == ["open_loop.png"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_dream_that_leaves_all_bounds_is_drawn_as_far_as_it_can_be(
+    tmp_path: Path, value: float
+) -> None:
+    truth = {
+        "pose": np.random.default_rng(0).normal(size=(2, 8, 3)).astype(np.float32),
+        "rgb": images(0.2, 2, 8),
+        "reward": np.ones((2, 8), np.float32),
+    }
+    dreams = {key: np.stack([x, x]) for key, x in truth.items()}
+    for dream in dreams.values():
+        dream[:, 0, 4:] = value
+    plot(
+        tmp_path / "open_loop.png", truth, dreams, [8, 6],
+        {"pose": 1.0, "rgb": 0.1, "reward": 0.5},
+        images={"rgb"}, context=CONTEXT, title="open loop",
+    )  # fmt: skip
+    assert (tmp_path / "open_loop.png").stat().st_size > 5000
+    frame = draw({"rgb": truth["rgb"]}, {"rgb": dreams["rgb"][0]}, [8, 8], 5, CONTEXT)
+    assert middle(frame, 1, 0) == [0 if np.isnan(value) else 255] * 3
+
+
 def test_a_robot_that_has_images_alone_gets_its_reward_and_errors_drawn(tmp_path: Path) -> None:
     truth = {"rgb": images(0.2, 2, 8), "reward": np.ones((2, 8), np.float32)}
     dreams = {key: x[None] for key, x in truth.items()}
