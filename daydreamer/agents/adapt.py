@@ -59,6 +59,38 @@ class AdaptiveScale(nn.Module):
         return self.value.clone()
 
 
+class RewardCenter(nn.Module):
+    """What rewards are counted from: their replayed mean, or 0 once an episode has terminated.
+
+    Counted from the mean, a constant hides nothing (reward centering, Naik et al. 2024). But where
+    a life can end, living on is worth what it pays, and nothing may be taken from that.
+    """
+
+    sums: Tensor
+    has_ended: Tensor
+
+    def __init__(self, decay: float = 0.999, ranks: Ranks = ALONE) -> None:
+        super().__init__()
+        self.decay, self._ranks = decay, ranks
+        # Discounted sums of rewards and of how many there were, as shares of a batch.
+        self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("has_ended", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, reward: Tensor, is_first: Tensor, is_terminal: Tensor) -> Tensor:
+        """Take a batch, all (B, T); first rows were paid nothing for anything. Returns ()."""
+        earned = (~is_first).double()
+        ended = is_terminal.any().double()
+        now = torch.stack([(reward.double() * earned).mean(), earned.mean(), ended])
+        now = self._ranks.mean(now)
+        sums = self.decay * self.sums + (1 - self.decay) * now[:2]
+        # A batch that is not finite must not poison every later one.
+        self.sums.copy_(torch.where(now.isfinite().all(), sums, self.sums))
+        self.has_ended.logical_or_(now[2] > 0)
+        mean = self.sums[0] / self.sums[1].clamp_min(1e-12)
+        return torch.where(self.has_ended, 0.0, mean).float()
+
+
 class RunningMoments(nn.Module):
     """Bias-corrected exponential averages of mean and square, in float64."""
 

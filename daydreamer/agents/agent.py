@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from daydreamer.agents.adapt import RewardCenter
 from daydreamer.agents.behavior import Behavior, BehaviorLoss
 from daydreamer.agents.config import AgentConfig
 from daydreamer.agents.optimizer import Optimizer, StepReport
@@ -61,10 +62,10 @@ class _BehaviorStep(nn.Module):
         model: WorldModel,
         start: Latent,
         start_cont: Tensor,
-        replayed_reward: Tensor,
+        center: Tensor,
         generator: torch.Generator,
     ) -> BehaviorLoss:
-        return self.behavior.loss(model, start, start_cont, replayed_reward, generator)
+        return self.behavior.loss(model, start, start_cont, center, generator)
 
 
 class Agent:
@@ -96,6 +97,7 @@ class Agent:
                 if cfg.explore_updates
                 else None
             )
+        self.reward_center = RewardCenter(ranks=ranks).to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         # Exploring draws from its own, so that what learns the task draws the same without it; no
         # other run's seed is negative.
@@ -140,10 +142,12 @@ class Agent:
             self.behavior.copy_slow_critic()
         post = model.post.detach()
         start, start_cont = self._starts(post, 1.0 - batch["is_terminal"].float())
+        flags = batch["is_first"], batch["is_terminal"]
+        center = self.reward_center.update(batch["reward"], *flags)
         with frozen(self.model):
             with computing_in(self.dtype, self.device):
                 behavior: BehaviorLoss = self._behavior_step(
-                    self.model, start, start_cont, batch["reward"], self.generator
+                    self.model, start, start_cont, center, self.generator
                 )
             (behavior.actor + behavior.critic).backward()
         reports.update(self._step({"critic": behavior.critic, "actor": behavior.actor}))
@@ -161,7 +165,7 @@ class Agent:
                         batch["is_first"],
                         start,
                         start_cont,
-                        batch["reward"],
+                        center,
                         self.explore_generator,
                     )
                 (explorer.ensemble + explorer.actor + explorer.critic).backward()
@@ -223,6 +227,7 @@ class Agent:
         return {
             "model": self.model.state_dict(),
             "behavior": self.behavior.state_dict(),
+            "reward_center": self.reward_center.state_dict(),
             **({} if self.explorer is None else {"explorer": self.explorer.state_dict()}),
             "optimizers": {name: opt.adam.state_dict() for name, opt in self.optimizers.items()},
             "generator": self.generator.get_state(),
@@ -237,6 +242,7 @@ class Agent:
         """
         self.model.load_state_dict(state["model"])
         self.behavior.load_state_dict(state["behavior"])
+        self.reward_center.load_state_dict(state["reward_center"])
         explored = "explorer" in state
         if self.explorer is not None and explored:
             self.explorer.load_state_dict(state["explorer"])

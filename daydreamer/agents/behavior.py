@@ -86,7 +86,6 @@ class Behavior(nn.Module):
             ranks=ranks,
         )
         self.advantage_moments = RunningMoments(ranks=ranks)
-        self.reward_moments = RunningMoments(0.999, ranks=ranks)
 
     def imagine(self, model: WorldModel, start: Latent, generator: torch.Generator) -> Imagined:
         """Roll the policy through the model from start (N, ...).
@@ -134,14 +133,14 @@ class Behavior(nn.Module):
         model: WorldModel,
         start: Latent,
         start_cont: Tensor,
-        replayed_reward: Tensor,
+        center: Tensor,
         generator: torch.Generator,
         *,
         pay: Pay | None = None,
     ) -> BehaviorLoss:
         """start: beliefs (N, ...) without gradient; start_cont (N,): true 1 - is_terminal there.
 
-        replayed_reward: of the batch, any shape; its running mean centers imagined rewards.
+        center: () what imagined rewards are counted from, see adapt.RewardCenter.
         pay: what the beliefs ahead pay, as it is; by default the predicted reward, centered or not.
         The model must be frozen by the caller (requires_grad off): only actor and critic learn.
         """
@@ -156,8 +155,7 @@ class Behavior(nn.Module):
             if pay is not None:
                 paid = pay(imagined.ahead, reward)
             elif cfg.center_rewards:
-                mean_reward, _ = self.reward_moments.update(replayed_reward)
-                paid = (reward - mean_reward) * (1 - cfg.discount)
+                paid = (reward - center) * (1 - cfg.discount)
             else:
                 paid = reward
             returns = lambda_return(

@@ -100,7 +100,8 @@ class AgentConfig:
     entropy_scale: float = 1.0  # first (or fixed) scale of the entropy bonus
     advantage_norm: bool = True
     # Learn values of (reward - its replayed mean) * (1 - discount): a large constant reward then
-    # hides no difference (reward centering, Naik et al. 2024). For tasks that never terminate.
+    # hides no difference (reward centering, Naik et al. 2024). The mean counts as 0 from the first
+    # replayed row on that terminates an episode: living on is then worth what it pays.
     center_rewards: bool = False
 
     # Exploration: Plan2Explore chooses what the robot does for so many updates, then the task does;

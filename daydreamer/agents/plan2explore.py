@@ -85,7 +85,7 @@ class Explorer(nn.Module):
         is_first: Tensor,
         start: Latent,
         start_cont: Tensor,
-        replayed_reward: Tensor,
+        center: Tensor,
         generator: torch.Generator,
     ) -> ExplorerLoss:
         """post, is_first: a whole batch (B, T, ...). The rest: see Behavior.loss().
@@ -100,13 +100,13 @@ class Explorer(nn.Module):
             disagreement = read(self.ensemble, ahead)
             mean, _ = self.moments.update(disagreement.detach())
             if cfg.center_rewards:
-                reward = reward - self.behavior.reward_moments.update(replayed_reward)[0]
+                reward = reward - center
             paid = disagreement / mean.clamp_min(1e-8) + cfg.explore_extrinsic * reward
             seen["disagreement"] = disagreement.detach().mean()
             seen["imagined_reward"] = paid.detach().mean()  # not the task's, as in Behavior
             return paid
 
         ensemble = self.ensemble.loss(post, is_first)
-        behavior = self.behavior.loss(model, start, start_cont, replayed_reward, generator, pay=pay)
+        behavior = self.behavior.loss(model, start, start_cont, center, generator, pay=pay)
         metrics = {**behavior.metrics, **seen, "ensemble_loss": ensemble.detach()}
         return ExplorerLoss(ensemble, behavior.actor, behavior.critic, metrics)

@@ -110,7 +110,7 @@ def first_losses(agent: Agent, action: ActionSpec) -> dict[str, Tensor]:
     model = agent.model.loss(batch, noise)
     start, cont = agent._starts(model.post.detach(), torch.ones(B, T))
     with frozen(agent.model):
-        behavior = agent.behavior.loss(agent.model, start, cont, batch["reward"], generator)
+        behavior = agent.behavior.loss(agent.model, start, cont, torch.zeros(()), generator)
     critic = torch.autograd.grad(behavior.critic, list(agent.behavior.critic.parameters()))
     reported = {**model.metrics, "loss": model.loss.detach(), **behavior.metrics}
     return {**reported, "critic_grad": nn.utils.get_total_norm(critic)}

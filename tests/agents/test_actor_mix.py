@@ -47,7 +47,7 @@ def gradient(agent: Agent) -> list[Tensor]:
     """Of the actor's loss in the actor's weights."""
     generator = torch.Generator().manual_seed(0)
     with frozen(agent.model):
-        loss = agent.behavior.loss(agent.model, starts(), torch.ones(N), torch.zeros(N), generator)
+        loss = agent.behavior.loss(agent.model, starts(), torch.ones(N), torch.zeros(()), generator)
     return list(torch.autograd.grad(loss.actor, list(agent.behavior.actor.parameters())))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import Tensor
 
-from daydreamer.agents.adapt import AdaptiveScale, RunningMoments
+from daydreamer.agents.adapt import AdaptiveScale, RewardCenter, RunningMoments
 
 
 def test_scale_relaxes_below_its_target_and_recovers_above_it() -> None:
@@ -73,3 +76,36 @@ def test_moments_survive_a_batch_that_is_not_finite() -> None:
 def test_deviation_has_a_floor() -> None:
     _, std = RunningMoments().update(torch.full((8,), 0.1))
     assert float(std) == pytest.approx(1e-8)
+
+
+def flags(*ends: bool) -> tuple[Tensor, Tensor]:
+    """Of a batch of one window: its first row, and where an episode terminates."""
+    is_first = torch.tensor([[True] + [False] * (len(ends) - 1)])
+    return is_first, torch.tensor([list(ends)])
+
+
+def test_rewards_are_counted_from_the_mean_of_those_that_were_earned() -> None:
+    center = RewardCenter(decay=0.5)
+    first = center.update(torch.tensor([[9.0, 1.0, 3.0]]), *flags(False, False, False))
+    assert float(first) == pytest.approx(2.0)
+    # Half the weight is on the newest batch: (0.5 * 2 * 2/3 + 8 * 2/3) / (1.5 * 2/3) = 6.
+    second = center.update(torch.tensor([[0.0, 8.0, 8.0]]), *flags(False, False, False))
+    assert float(second) == pytest.approx(6.0)
+
+
+def test_once_an_episode_has_terminated_rewards_count_as_they_are() -> None:
+    center = RewardCenter()
+    reward = torch.ones(1, 3)
+    assert float(center.update(reward, *flags(False, False, False))) == pytest.approx(1.0)
+    assert float(center.update(reward, *flags(False, False, True))) == 0.0
+    assert float(center.update(reward, *flags(False, False, False))) == 0.0
+    resumed = RewardCenter()
+    resumed.load_state_dict(center.state_dict())
+    assert float(resumed.update(reward, *flags(False, False, False))) == 0.0
+
+
+def test_a_reward_that_is_not_finite_leaves_the_center_as_it_was() -> None:
+    center = RewardCenter()
+    center.update(torch.full((1, 3), 2.0), *flags(False, False, False))
+    bad = torch.tensor([[0.0, math.nan, 1.0]])
+    assert float(center.update(bad, *flags(False, False, False))) == pytest.approx(2.0)

@@ -23,6 +23,7 @@ SIZES = {
     "cnn_depth": 2, "horizon": 4,
 }  # fmt: skip
 KINDS = [ActionSpec("continuous", 2), ActionSpec("discrete", 3)]
+CENTERED = ("reward", "is_first", "is_terminal")
 
 
 def make(action: ActionSpec, images: bool = False, **options: object) -> Agent:
@@ -57,7 +58,7 @@ def behavior_loss(agent: Agent, batch: dict[str, Tensor]) -> tuple[Tensor, Tenso
     uniform = torch.rand(*batch["is_first"].shape, 4)
     post = agent.model.loss(batch, uniform).post.detach()
     start, cont = agent._starts(post, 1.0 - batch["is_terminal"].float())
-    loss = agent.behavior.loss(agent.model, start, cont, batch["reward"], agent.generator)
+    loss = agent.behavior.loss(agent.model, start, cont, torch.zeros(()), agent.generator)
     return loss.actor, loss.critic
 
 
@@ -309,7 +310,8 @@ def test_centered_rewards_hide_a_constant_from_the_critic() -> None:
         torch.nn.init.zeros_(agent.behavior.slow_critic.blocks[-1].weight)  # type: ignore[arg-type]
         torch.nn.init.constant_(agent.model.cont.blocks[-1].bias, 50.0)  # type: ignore[arg-type]
         torch.nn.init.zeros_(agent.model.cont.blocks[-1].weight)  # type: ignore[arg-type]
-        loss = agent.behavior.loss(agent.model, start, cont, batch["reward"], agent.generator)
+        center = agent.reward_center.update(*(batch[key] for key in CENTERED))
+        loss = agent.behavior.loss(agent.model, start, cont, center, agent.generator)
         returns.append(float(loss.metrics["imagined_return"]))
     # (1 - 0.9) * 1 a step, lambda 0.95, four steps, value 0: with x = 0.9 * 0.95 = 0.855
     # R_3 = 0.1, R_2 = 0.1 (1 + x), ...: mean 0.1 (4 + 3 x + 2 x^2 + x^3) / 4 = 0.216299

@@ -41,7 +41,7 @@ def say(head: torch.nn.Module, value: float) -> None:
 def loss(agent: Agent, seed: int = 0) -> BehaviorLoss:
     generator = torch.Generator().manual_seed(seed)
     with frozen(agent.model):
-        return agent.behavior.loss(agent.model, starts(), torch.ones(N), torch.zeros(N), generator)
+        return agent.behavior.loss(agent.model, starts(), torch.ones(N), torch.zeros(()), generator)
 
 
 @pytest.mark.parametrize("action", KINDS, ids=lambda a: a.kind)
@@ -152,7 +152,7 @@ def test_a_start_that_ended_weighs_nothing_beside_others() -> None:
         start.h[1] += change  # whatever the ended one looks like
         with frozen(agent.model):
             found = agent.behavior.loss(
-                agent.model, start, alive, torch.zeros(N), torch.Generator().manual_seed(0)
+                agent.model, start, alive, torch.zeros(()), torch.Generator().manual_seed(0)
             )
         gradients.append(
             torch.autograd.grad(found.critic, list(agent.behavior.critic.parameters()))

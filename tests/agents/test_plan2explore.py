@@ -67,7 +67,7 @@ def loss_of(agent: Agent, action: ActionSpec = KINDS[0]) -> ExplorerLoss:
     with frozen(agent.model):
         loss: ExplorerLoss = explore(agent)(
             agent.model, post, batch["is_first"], post.flatten(), torch.ones(B * T),
-            batch["reward"], torch.Generator().manual_seed(0),
+            batch["reward"].mean(), torch.Generator().manual_seed(0),
         )  # fmt: skip
     return loss
 
