@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from daydreamer.config.errors import ConfigError
 from daydreamer.config.loading import load
+from daydreamer.config.nodes import BodyNode, TaskNode
 from daydreamer.config.runs import differences, fingerprint, load_run, open_run, save
-from daydreamer.config.schema import (
-    ActorConfig,
-    BodyNode,
-    Config,
-    LearnerConfig,
-    TaskNode,
-    WireConfig,
-)
+from daydreamer.config.schema import ActorConfig, Config, LearnerConfig, WireConfig
 
 __all__ = [
     "ActorConfig",

@@ -14,6 +14,7 @@ from daydreamer.agents.config import AgentConfig
 from daydreamer.config.errors import ConfigError, nearest
 from daydreamer.config.groups import GROUPS, compose, options, read_option, resolve_body
 from daydreamer.config.kinds import RESERVED, import_kind
+from daydreamer.config.nodes import BodyNode, TaskNode
 from daydreamer.config.overrides import (
     SHORTCUTS,
     Overrides,
@@ -22,14 +23,7 @@ from daydreamer.config.overrides import (
     parse,
     split,
 )
-from daydreamer.config.schema import (
-    ActorConfig,
-    BodyNode,
-    Config,
-    LearnerConfig,
-    TaskNode,
-    WireConfig,
-)
+from daydreamer.config.schema import ActorConfig, Config, LearnerConfig, WireConfig
 from daydreamer.config.typed import build, convert, field_types
 
 Data = dict[str, Any]

@@ -1,6 +1,6 @@
 """A dry run whose learner and actor are killed (SIGKILL) in turn, again and again.
 
-    python docs/results/learning/scripts/kill_both.py --every 2000 run=DIR task=a1_walk mode=async ...
+    python docs/results/learning/scripts/kill_both.py --every 2000 run=DIR task=a1_walk ...
 
 Every `--every` control steps one of the two is killed, the learner first, then the actor. A dry run
 starts what was killed again, up to five times each; when it gives up, it is started again with the
