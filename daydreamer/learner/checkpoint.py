@@ -33,7 +33,7 @@ from daydreamer.wire.weights import Weights, pack_weights, unpack_weights
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2  # 1 kept the mean of rewards elsewhere
 MANIFEST = "manifest.json"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -203,7 +203,10 @@ def _check_contents(folder: Path, files: Mapping[str, bytes]) -> None:
     except (KeyError, ValueError, TypeError, SafetensorError, WireError) as error:
         raise CheckpointError(f"{folder} is not a checkpoint of this program: {error}") from error
     if found != FORMAT:
-        raise CheckpointError(f"{folder} has format {found}, this program reads {FORMAT}")
+        raise CheckpointError(
+            f"{folder} has format {found}, this program reads {FORMAT}. Go on with the version "
+            "that wrote it (RUN/config.yaml names its commit), or begin a new run."
+        )
 
 
 def _complete(root: Path) -> list[int]:
