@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from daydreamer.telemetry.display import clock
@@ -81,17 +80,6 @@ class SweepDisplay:
         if self._screen.is_live:
             self._draw()
         self._screen.close()
-
-    def __enter__(self) -> SweepDisplay:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _draw(self) -> None:
         self._drawn_s = self._now()

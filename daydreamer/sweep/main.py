@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -62,7 +63,7 @@ def main(words: Sequence[str]) -> int:
         for run in plan.runs:
             if (run.label, run.seed) in finished and run.is_complete:
                 run.state = "done"
-        with SweepDisplay() as display:
+        with contextlib.closing(SweepDisplay()) as display:
             display.note(_welcome(plan, folder))
             sweep = Sweep(plan.runs, plan.jobs, display, stop, lambda runs: _save(folder, runs))
             try:
